@@ -1,0 +1,94 @@
+//! How many instances an executor takes into one transaction.
+
+use std::collections::HashMap;
+
+/// Time after which a transaction with finished work in it is committed, in microseconds: what a commit is shared over.
+pub const BUDGET: i64 = 5_000;
+
+/// Time that anything in a shared transaction may take before it is interrupted, to be run again alone. Nobody waits
+/// longer than this for a neighbour in the same transaction.
+pub const PATIENCE: i64 = 50_000;
+
+const LARGEST: u32 = 64;
+
+/// Adapts the size of claims to the pace of the work: as many as fit into the budget, one if the last ones were slow.
+#[derive(Debug)]
+pub struct Pace {
+    size: u32,
+    /// Microseconds of the last attempt of steps that took longer than the budget, by workflow definition and step.
+    slow: HashMap<(i32, String), i64>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { size: 1, slow: HashMap::new() }
+    }
+}
+
+impl Pace {
+    /// Instances to claim next.
+    pub fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// Learns from a transaction that worked on `instances` for `micros`.
+    pub fn observe(&mut self, instances: u32, micros: i64) {
+        let each = (micros / i64::from(instances.max(1))).max(1);
+        let fitting = u32::try_from(BUDGET / each).unwrap_or(LARGEST).clamp(1, LARGEST);
+        // Up by doubling, down at once: a wrong guess downwards costs a commit, upwards a neighbour's wait.
+        self.size = fitting.min(self.size * 2);
+    }
+
+    /// A batch has failed as a whole: the next ones are single.
+    pub fn reset(&mut self) {
+        self.size = 1;
+    }
+
+    /// True if the step is known to take long.
+    pub fn is_slow(&self, definition: i32, step: &str) -> bool {
+        !self.slow.is_empty() && self.slow.contains_key(&(definition, step.to_owned()))
+    }
+
+    /// Learns how long a step took.
+    pub fn observe_step(&mut self, definition: i32, step: &str, micros: i64) {
+        if micros > BUDGET {
+            // Bounded: names may be generated. Forgetting costs one interruption.
+            if self.slow.len() >= 1000 {
+                self.slow.clear();
+            }
+            self.slow.insert((definition, step.to_owned()), micros);
+        } else if !self.slow.is_empty() {
+            self.slow.remove(&(definition, step.to_owned()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_grow_with_quick_work_and_shrink_at_once() {
+        let mut pace = Pace::default();
+        for expected in [2, 4, 8, 16] {
+            pace.observe(pace.size(), i64::from(pace.size()) * 100);
+            assert_eq!(pace.size(), expected);
+        }
+        pace.observe(16, 1_000_000);
+        assert_eq!(pace.size(), 1);
+        for _ in 0..20 {
+            pace.observe(pace.size(), 1);
+        }
+        assert_eq!(pace.size(), LARGEST);
+    }
+
+    #[test]
+    fn a_step_is_slow_until_it_is_quick_again() {
+        let mut pace = Pace::default();
+        pace.observe_step(1, "a", BUDGET + 1);
+        assert!(pace.is_slow(1, "a"));
+        assert!(!pace.is_slow(2, "a"));
+        pace.observe_step(1, "a", 10);
+        assert!(!pace.is_slow(1, "a"));
+    }
+}

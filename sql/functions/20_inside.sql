@@ -1,0 +1,45 @@
+-- Functions for the inside of a workflow. Called elsewhere they raise 55000.
+-- What they return is recorded: a replay gets the same answer without doing anything again.
+
+CREATE FUNCTION wf_step(
+    name    text,
+    target  text,
+    input   jsonb    DEFAULT '{}',
+    retry   jsonb    DEFAULT NULL,
+    timeout interval DEFAULT NULL
+) RETURNS jsonb
+    LANGUAGE c AS 'MODULE_PATHNAME', 'wf_step';
+COMMENT ON FUNCTION wf_step(text, text, jsonb, jsonb, interval) IS
+'Runs a step once: its effects and its result commit together. target: name of a function or procedure (arguments by name from the keys of input; one jsonb parameter takes all of it), or SQL with input as $1. Returns to_jsonb of the result; a set as an array; of SQL, rows as an array (of values if there is one column, else of objects) and otherwise the number of rows changed. retry: {"max_attempts": 5, "first_delay": "1s", "backoff": 2, "max_delay": "1 min", "jitter": 0.1, "retry_on": ["40*"], "no_retry_on": []}; without it transient errors only are retried. timeout: of one attempt. Raises the step''s own error when it has failed for good, WF004 when it timed out, WF002 when the instance was cancelled.';
+
+CREATE FUNCTION wf_sleep(duration interval, name text DEFAULT 'sleep') RETURNS void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'wf_sleep';
+COMMENT ON FUNCTION wf_sleep(interval, text) IS
+'Waits for a time, without a process, a lock or a snapshot. Raises WF002 when the instance is cancelled.';
+
+CREATE FUNCTION wf_sleep_until(at timestamptz, name text DEFAULT 'sleep') RETURNS void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'wf_sleep_until';
+COMMENT ON FUNCTION wf_sleep_until(timestamptz, text) IS
+'Waits until a time, as wf_sleep; a time in the past does not wait. Take the time from wf_now() or a step, not from now(): only the first call''s value counts.';
+
+CREATE FUNCTION wf_wait_signal(name text, timeout interval DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c AS 'MODULE_PATHNAME', 'wf_wait_signal';
+COMMENT ON FUNCTION wf_wait_signal(text, interval) IS
+'Takes the oldest signal of this name, waiting for one if there is none. Returns its payload, or NULL if the timeout passed first. Raises WF002 when the instance is cancelled.';
+
+CREATE FUNCTION wf_set(name text, value jsonb) RETURNS void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'wf_set';
+COMMENT ON FUNCTION wf_set(text, jsonb) IS
+'Publishes a value of the instance for readers outside (wf_get(id, name), wf.workflows): progress, links, numbers. It is visible with the next step, wait or end.';
+
+CREATE FUNCTION wf_now() RETURNS timestamptz
+    LANGUAGE c AS 'MODULE_PATHNAME', 'wf_now';
+COMMENT ON FUNCTION wf_now() IS 'The time at the first passage, recorded.';
+
+CREATE FUNCTION wf_random() RETURNS double precision
+    LANGUAGE c AS 'MODULE_PATHNAME', 'wf_random';
+COMMENT ON FUNCTION wf_random() IS 'A random number in [0, 1), recorded.';
+
+CREATE FUNCTION wf_uuid() RETURNS uuid
+    LANGUAGE c AS 'MODULE_PATHNAME', 'wf_uuid';
+COMMENT ON FUNCTION wf_uuid() IS 'A random UUID, recorded: an idempotency key for the world outside.';

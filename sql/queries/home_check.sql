@@ -1,0 +1,1 @@
+SELECT wf_internal.is_home()

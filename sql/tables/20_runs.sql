@@ -1,0 +1,48 @@
+-- One row a run. An id names a line of runs (seq 1, 2, ...), of which at most the last is open.
+-- Invariant: after the insert only the executor that holds the row's lock writes it (one writer a run); whoever else
+-- wants something of a run inserts a row elsewhere (signals, controls, ready). So a client never waits for a step.
+-- status stands in no index and the row has room (fillfactor), so that its updates are HOT.
+CREATE TABLE wf_internal.runs (
+    created_at  timestamptz NOT NULL,
+    started_at  timestamptz,                    -- first turn
+    finished_at timestamptz,
+    start_at    timestamptz,                    -- not before; has a row in timers (n = -1)
+    deadline    timestamptz,                    -- of the whole run; has a row in timers (n = 0) while the run is open
+    run_id      uuid        NOT NULL,           -- UUIDv7
+    seq         integer     NOT NULL,
+    def_id      integer     NOT NULL,
+    owner       regrole     NOT NULL,           -- user code runs as this role and no other
+    priority    smallint    NOT NULL,
+    status      text        NOT NULL
+                CHECK (status IN ('pending', 'running', 'waiting', 'completed', 'failed', 'cancelled')),
+    id          text        NOT NULL,
+    input       jsonb       NOT NULL,
+    waiting_for text,                           -- in words, while status is waiting
+    result      jsonb,
+    error       jsonb,                          -- sqlstate, message, detail, hint, context
+    PRIMARY KEY (run_id),
+    UNIQUE (id, seq)
+) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.05);
+COMMENT ON TABLE wf_internal.runs IS 'workflow instances: one row a run';
+
+-- The durable history of a run: what a replay answers from. One row for each recorded call, in order.
+-- A step that succeeds at once is inserted once; one that waits or retries is inserted open and updated.
+CREATE TABLE wf_internal.steps (
+    started_at  timestamptz NOT NULL,
+    finished_at timestamptz,
+    due_at      timestamptz,                    -- while open: when the sleep, wait or retry falls due; has a row in timers
+    run_id      uuid        NOT NULL,
+    n           integer     NOT NULL,           -- position in the history, from 1
+    occurrence  integer     NOT NULL,           -- of this kind and name, from 1: a loop calls the same name again
+    attempt     integer     NOT NULL,           -- attempts made; not a history of them
+    kind        text        NOT NULL CHECK (kind IN ('step', 'sleep', 'signal', 'value', 'set')),
+    status      text        NOT NULL CHECK (status IN ('waiting', 'retrying', 'completed', 'failed', 'cancelled')),
+    name        text        NOT NULL,
+    result      jsonb,
+    error       jsonb,                          -- of the last attempt
+    PRIMARY KEY (run_id, n)
+) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.05);
+COMMENT ON TABLE wf_internal.steps IS 'recorded steps, waits and values of each run';
+
+SELECT pg_catalog.pg_extension_config_dump('wf_internal.runs', '');
+SELECT pg_catalog.pg_extension_config_dump('wf_internal.steps', '');

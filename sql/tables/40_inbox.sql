@@ -1,0 +1,34 @@
+-- Signals sent to a run, kept until a wait consumes them and after it for the eye and against duplicates.
+CREATE TABLE wf_internal.signals (
+    sent_at     timestamptz NOT NULL,
+    consumed_at timestamptz,
+    run_id      uuid        NOT NULL,
+    seq         bigint      GENERATED ALWAYS AS IDENTITY,   -- order of sending
+    consumed_by integer,                        -- the step (steps.n) that took it
+    sent_by     regrole     NOT NULL,
+    name        text        NOT NULL,
+    key         text,                           -- idempotency key of the sender
+    payload     jsonb       NOT NULL,
+    PRIMARY KEY (run_id, seq)
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+-- Serves "the oldest unconsumed signal of this name" at the same cost after ten thousand consumed ones.
+CREATE INDEX signals_unconsumed ON wf_internal.signals (run_id, name, seq) WHERE consumed_by IS NULL;
+CREATE UNIQUE INDEX signals_key ON wf_internal.signals (run_id, key) WHERE key IS NOT NULL;
+COMMENT ON TABLE wf_internal.signals IS 'signals sent to runs';
+
+-- What operators ask of a run, read at the start of its next turn and then deleted, so that the table stays near empty.
+CREATE TABLE wf_internal.controls (
+    asked_at    timestamptz NOT NULL,
+    run_id      uuid        NOT NULL,
+    seq         bigint      GENERATED ALWAYS AS IDENTITY,
+    asked_by    regrole     NOT NULL,
+    action      text        NOT NULL CHECK (action IN ('cancel', 'terminate')),
+    reason      text,
+    PRIMARY KEY (run_id, seq)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+COMMENT ON TABLE wf_internal.controls IS 'requests to running instances, not yet acted on';
+
+SELECT pg_catalog.pg_extension_config_dump('wf_internal.signals', '');
+SELECT pg_catalog.pg_extension_config_dump('wf_internal.signals_seq_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('wf_internal.controls', '');
+SELECT pg_catalog.pg_extension_config_dump('wf_internal.controls_seq_seq', '');

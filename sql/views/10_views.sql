@@ -1,0 +1,62 @@
+-- For the person who types SELECT * FROM wf.<tab>. Each user sees the instances of the roles whose privileges it has.
+-- security_barrier: a function in a user's WHERE must not get to see other people's rows before this one is applied.
+
+CREATE VIEW wf.workers WITH (security_barrier) AS
+    SELECT w.kind, w.pid, pg_catalog.pg_get_userbyid(w.role) AS role,
+           CASE WHEN w.busy THEN 'busy' ELSE 'idle' END AS state,
+           d.workflow, r.id, w.step, pg_catalog.to_timestamp(w.since) AS since
+    FROM pg_catalog.jsonb_to_recordset(wf_internal.facts()->'workers')
+         AS w(kind text, pid integer, role oid, busy boolean, run_id uuid, step text, since double precision)
+    LEFT JOIN wf_internal.runs r ON r.run_id = w.run_id AND wf_internal.may_see(r.owner)
+    LEFT JOIN wf_internal.definitions d USING (def_id);
+COMMENT ON VIEW wf.workers IS 'background workers of this database and what they are at';
+
+CREATE VIEW wf.workflows WITH (security_barrier) AS
+    SELECT r.id, d.workflow,
+           CASE WHEN w.run_id IS NOT NULL AND r.finished_at IS NULL THEN 'running' ELSE r.status END AS status,
+           CASE WHEN w.run_id IS NULL THEN r.waiting_for END AS waiting_for,
+           r.input, r.result,
+           r.error->>'message' AS error, r.error->>'sqlstate' AS sqlstate,
+           (SELECT pg_catalog.jsonb_object_agg(s.name, s.result ORDER BY s.n)
+            FROM wf_internal.steps s WHERE s.run_id = r.run_id AND s.kind = 'set') AS "values",
+           r.created_at, r.started_at, r.finished_at, r.deadline,
+           r.owner, r.priority, d.version, r.seq AS run, r.run_id
+    FROM wf_internal.runs r
+    JOIN wf_internal.definitions d USING (def_id)
+    LEFT JOIN pg_catalog.jsonb_to_recordset(wf_internal.facts()->'workers') AS w(run_id uuid) ON w.run_id = r.run_id
+    WHERE wf_internal.may_see(r.owner);
+COMMENT ON VIEW wf.workflows IS 'workflow instances, one row a run';
+
+CREATE VIEW wf.steps WITH (security_barrier) AS
+    SELECT r.id, s.n, s.name, s.occurrence, s.kind, s.status, s.attempt, s.result,
+           s.error->>'message' AS error, s.error->>'sqlstate' AS sqlstate,
+           s.started_at, s.finished_at, s.finished_at - s.started_at AS duration, s.due_at,
+           d.workflow, r.seq AS run, s.run_id
+    FROM wf_internal.steps s
+    JOIN wf_internal.runs r USING (run_id)
+    JOIN wf_internal.definitions d USING (def_id)
+    WHERE wf_internal.may_see(r.owner);
+COMMENT ON VIEW wf.steps IS 'recorded steps, waits and values, in the order in which they were begun (n)';
+
+CREATE VIEW wf.signals WITH (security_barrier) AS
+    SELECT r.id, g.name, g.payload, g.sent_at, g.sent_by, g.consumed_at, s.name AS consumed_by, g.key,
+           d.workflow, r.seq AS run, g.run_id
+    FROM wf_internal.signals g
+    JOIN wf_internal.runs r USING (run_id)
+    JOIN wf_internal.definitions d USING (def_id)
+    LEFT JOIN wf_internal.steps s ON s.run_id = g.run_id AND s.n = g.consumed_by
+    WHERE wf_internal.may_see(r.owner);
+COMMENT ON VIEW wf.signals IS 'signals sent to instances, consumed or not';
+
+CREATE VIEW wf.definitions WITH (security_barrier) AS
+    SELECT d.workflow, d.version,
+           d.schema_name || '.' || d.proc_name || '(' || d.proc_args || ')' AS function,
+           min(d.created_at) AS first_started,
+           (SELECT pg_catalog.count(*) FROM wf_internal.runs r
+            WHERE r.def_id = ANY (pg_catalog.array_agg(d.def_id)) AND r.finished_at IS NULL) AS open_instances,
+           d.source
+    FROM wf_internal.definitions d
+    GROUP BY d.workflow, d.version, d.schema_name, d.proc_name, d.proc_args, d.source;
+COMMENT ON VIEW wf.definitions IS 'versions of workflow functions that instances were started on';
+
+GRANT SELECT ON wf.workers, wf.workflows, wf.steps, wf.signals TO PUBLIC;

@@ -1,0 +1,75 @@
+//! Functions for the inside of a workflow; see `sql/functions/20_inside.sql`.
+
+use crate::engine::calls::{self, StepCall};
+use crate::engine::history::Wake;
+use crate::engine::start::check_text;
+use crate::error::Error;
+use crate::pg::fmgr::{Args, Return, sql_function};
+use crate::pg::{Interval, Json, RunId, value};
+
+const MAX_NAME: usize = 1024;
+
+fn name_at(args: Args, index: usize) -> Result<String, Error> {
+    let name: String = args.need(index, "name")?;
+    check_text("name", &name, MAX_NAME)?;
+    Ok(name)
+}
+
+sql_function!("wf_step", step);
+fn step(args: Args) -> Result<Return, Error> {
+    let name = name_at(args, 0)?;
+    let result = calls::step(&name, || {
+        Ok(StepCall {
+            name: name.clone(),
+            target: args.need(1, "target")?,
+            input: args.need(2, "input")?,
+            retry: args.get(3),
+            timeout: args.get(4),
+        })
+    })?;
+    Ok(Return::json(result.as_ref()))
+}
+
+sql_function!("wf_sleep", sleep);
+fn sleep(args: Args) -> Result<Return, Error> {
+    let duration: Interval = args.need(0, "duration")?;
+    calls::sleep(&name_at(args, 1)?, Wake::After(duration), "wf_sleep")?;
+    Ok(Return::void())
+}
+
+sql_function!("wf_sleep_until", sleep_until);
+fn sleep_until(args: Args) -> Result<Return, Error> {
+    let at: i64 = args.need(0, "at")?;
+    calls::sleep(&name_at(args, 1)?, Wake::At(at), "wf_sleep_until")?;
+    Ok(Return::void())
+}
+
+sql_function!("wf_wait_signal", wait_signal);
+fn wait_signal(args: Args) -> Result<Return, Error> {
+    let payload = calls::wait_signal(&name_at(args, 0)?, args.get(1))?;
+    Ok(Return::json(payload.as_ref()))
+}
+
+sql_function!("wf_set", set);
+fn set(args: Args) -> Result<Return, Error> {
+    let value: Json = args.need(1, "value")?;
+    calls::set(&name_at(args, 0)?, &value)?;
+    Ok(Return::void())
+}
+
+sql_function!("wf_now", now);
+fn now(_: Args) -> Result<Return, Error> {
+    calls::now().map(Return::value)
+}
+
+sql_function!("wf_random", random);
+fn random(_: Args) -> Result<Return, Error> {
+    let value = calls::value("wf_random", || Json::parse(&value::random_unit().to_string()))?;
+    Ok(Return::value(value.as_f64().unwrap_or_default()))
+}
+
+sql_function!("wf_uuid", uuid);
+fn uuid(_: Args) -> Result<Return, Error> {
+    let value = calls::value("wf_uuid", || Json::from_value(&value::random_uuid().into()))?;
+    Ok(Return::uuid(RunId::parse(value.as_str().unwrap_or_default())))
+}

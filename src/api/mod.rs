@@ -1,0 +1,5 @@
+//! Faces of the SQL functions: arguments in, results out, nothing decided. One file a topic, as in `sql/functions/`.
+
+mod client;
+mod inside;
+mod operate;

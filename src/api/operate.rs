@@ -1,0 +1,55 @@
+//! Functions for operators; see `sql/functions/30_operate.sql`.
+
+use serde_json::json;
+
+use crate::engine::batch::{self, Commits};
+use crate::engine::calls;
+use crate::error::Error;
+use crate::hub::{hints, slots};
+use crate::pg::fmgr::{Args, Return, sql_function};
+use crate::pg::{Json, process, txn};
+
+sql_function!("wf_run_pending", run_pending);
+fn run_pending(args: Args) -> Result<Return, Error> {
+    calls::require_outside("wf_run_pending")?;
+    let turns = if args.atomic() {
+        txn::with_spi(|| batch::run_pending(Commits::No))
+    } else {
+        txn::with_nonatomic_spi(|| batch::run_pending(Commits::Yes))
+    };
+    Ok(args.record_of(turns as i64))
+}
+
+sql_function!("wf_facts", facts);
+fn facts(_: Args) -> Result<Return, Error> {
+    const EPOCH_SECONDS: f64 = 946_684_800.0;
+    let slots = slots::list(process::my_database());
+    let workers: Vec<_> = slots
+        .iter()
+        .filter(|slot| slot.kind != slots::Kind::Launcher)
+        .map(|slot| {
+            json!({
+                "kind": slot.kind.name(),
+                "pid": slot.pid,
+                "role": slot.role.to_u32(),
+                "busy": slot.run.is_some(),
+                "run_id": slot.run.map(|run| run.to_string()),
+                "step": slot.run.map(|_| slot.step()).filter(|step| !step.is_empty()),
+                "since": slot.since as f64 / 1e6 + EPOCH_SECONDS,
+            })
+        })
+        .collect();
+    let facts = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "preloaded": slots::available(),
+        "launcher": slots.iter().any(|slot| slot.kind == slots::Kind::Launcher),
+        "workers": workers,
+    });
+    Ok(Return::json(Some(&Json::from_value(&facts))))
+}
+
+sql_function!("wf_announce", announce);
+fn announce(_: Args) -> Result<Return, Error> {
+    hints::announce();
+    Ok(Return::void())
+}

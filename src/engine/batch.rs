@@ -1,0 +1,220 @@
+//! A batch: claim ready runs of one role, take their turns, all in the caller's transaction.
+//!
+//! The claim is the row lock of the `ready` row, and the run's own row lock makes the transaction its one writer. Both
+//! go with the transaction, however it ends: there is nothing to take back after a crash. Rows of runs whose turn was
+//! taken are deleted in the same transaction.
+
+use std::collections::HashSet;
+
+use pg_workflow_core::batch::{BUDGET, Pace};
+
+use crate::engine::turn::{self, Around, End};
+use crate::engine::target;
+use crate::hub::{hints, slots};
+use crate::pg::{Oid, PgError, RunId, Timestamp, clock, process, scope, txn};
+use crate::store::ready::{self, Ticket};
+use crate::store::runs::{self, Locked};
+use crate::store::{home, timers};
+
+/// Takes batches for one role, and remembers from one to the next.
+pub(crate) struct Batcher {
+    owner: Oid,
+    pace: Pace,
+    /// The next batch is of one run.
+    single: u32,
+    /// Runs found locked by another executor once, and those found locked again after `contended` was announced.
+    suspects: HashSet<RunId>,
+    busy: Vec<RunId>,
+    /// The run of the last batch, if it was single, and the error that its transaction failed with.
+    last_single: Option<RunId>,
+    forced: Option<(RunId, PgError)>,
+    failures: u32,
+}
+
+/// What a batch found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// This many turns were taken; there may be more.
+    Turns(u64),
+    /// Nothing is ready, or all that is ready is held by others.
+    Nothing,
+}
+
+/// May the caller commit between batches?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Commits {
+    Yes,
+    /// Everything happens in one transaction that is not ours.
+    No,
+}
+
+impl Batcher {
+    pub(crate) fn new(owner: Oid) -> Self {
+        Self {
+            owner,
+            pace: Pace::default(),
+            single: 0,
+            suspects: HashSet::new(),
+            busy: Vec::new(),
+            last_single: None,
+            forced: None,
+            failures: 0,
+        }
+    }
+
+    /// Takes one batch. As the engine, in a transaction.
+    pub(crate) fn take(&mut self, commits: Commits) -> Found {
+        let size = if self.single > 0 { 1 } else { self.pace.size() };
+        self.last_single = None;
+        target::sweep();
+        let begun = clock();
+        let tickets = ready::claim(self.owner, size, &self.busy);
+        if tickets.is_empty() {
+            return Found::Nothing;
+        }
+        hints::holding(self.owner);
+        if tickets.len() > 1 && tickets.len() == size as usize {
+            // More than one can chew: let another executor have a look.
+            slots::wake_executor(process::my_database(), self.owner);
+        }
+        let mut locked = self.lock(&tickets);
+        let until = (commits == Commits::Yes).then_some(begun + BUDGET);
+        let alone_in_transaction = locked.len() == 1 && commits == Commits::Yes;
+        if alone_in_transaction {
+            self.last_single = locked.first().map(|run| run.run_id);
+        }
+        let mut served: Vec<Ticket> = Vec::new();
+        let mut held: HashSet<RunId> = HashSet::new();
+        let mut turns = 0;
+        for ticket in &tickets {
+            if let Some(position) = locked.iter().position(|run| run.run_id == ticket.run_id) {
+                let run = locked.swap_remove(position);
+                let (id, priority) = (run.run_id, i32::from(run.priority));
+                let alone = commits == Commits::No || (alone_in_transaction && turns == 0);
+                match scope::with_memory(|| self.turn(run, alone, until)) {
+                    End::Settled => served.push(*ticket),
+                    End::Yield => {
+                        // To the back of the queue: a chain of ten thousand steps must not keep the others waiting.
+                        ready::insert(self.owner, priority, id);
+                        served.push(*ticket);
+                    }
+                    End::Alone => {
+                        self.single = self.single.max(1) + 1;
+                        held.insert(id);
+                    }
+                }
+                turns += 1;
+            } else if !held.contains(&ticket.run_id) {
+                // A second hint for a run whose turn was just taken, or for one that is gone.
+                served.push(*ticket);
+            }
+            if until.is_some_and(|until| clock() >= until) {
+                break;
+            }
+        }
+        slots::set_unoccupied();
+        ready::delete(self.owner, &served);
+        self.pace.observe(turns, clock() - begun);
+        self.single = self.single.saturating_sub(1);
+        self.failures = 0;
+        Found::Turns(u64::from(turns))
+    }
+
+    /// Locks the runs of a batch and sets those aside that another executor holds.
+    fn lock(&mut self, tickets: &[Ticket]) -> Vec<Locked> {
+        let mut ids: Vec<RunId> = Vec::with_capacity(tickets.len());
+        for ticket in tickets {
+            if !ids.contains(&ticket.run_id) {
+                ids.push(ticket.run_id);
+            }
+        }
+        let locked = runs::lock(&ids);
+        if locked.len() == ids.len() {
+            return locked;
+        }
+        let missing: Vec<RunId> = ids.into_iter().filter(|id| !locked.iter().any(|run| run.run_id == *id)).collect();
+        for held in runs::existing(&missing) {
+            // Announce first, look once more, then leave it alone until its holder lets go: so the letting go is either
+            // seen by the second look or comes after the announcement.
+            slots::set_contended();
+            if !self.suspects.insert(held) {
+                self.busy.push(held);
+            }
+        }
+        locked
+    }
+
+    fn turn(&mut self, run: Locked, alone: bool, until: Option<Timestamp>) -> End {
+        if !run.status.is_open() {
+            if run.controlled {
+                crate::store::inbox::take_cancels(run.run_id);
+            }
+            return End::Settled;
+        }
+        let forced = self.forced.take_if(|(id, _)| *id == run.run_id).map(|(_, error)| error);
+        turn::take(run, &mut Around { pace: &mut self.pace, alone, until, forced })
+    }
+
+    /// The transaction of the last batch has failed with `error`. Returns how long to pause before the next, in
+    /// microseconds.
+    ///
+    /// A batch of several is run again one by one. If a run fails alone, it is its last step's doing (a deferred
+    /// constraint, say): the next time that step counts as failed with this error.
+    pub(crate) fn failed(&mut self, error: PgError) -> i64 {
+        slots::set_unoccupied();
+        self.failures += 1;
+        match self.last_single.take() {
+            Some(run) => self.forced = Some((run, error)),
+            None => self.single = self.single.max(64),
+        }
+        self.pace.reset();
+        if self.failures < 3 { 0 } else { 1_000_000 }
+    }
+
+    /// Someone may have let go of the runs that were set aside. True if there were any.
+    pub(crate) fn forget_busy(&mut self) -> bool {
+        self.suspects.clear();
+        !std::mem::take(&mut self.busy).is_empty()
+    }
+}
+
+/// Timers moved in one transaction.
+const TIMER_BATCH: i32 = 1000;
+
+/// Moves due timers to ready; true if there may be more due.
+pub(crate) fn move_timers() -> bool {
+    let moved = timers::move_due(clock(), TIMER_BATCH);
+    let count = moved.len();
+    moved.into_iter().collect::<HashSet<_>>().into_iter().for_each(hints::ready);
+    count == TIMER_BATCH as usize
+}
+
+/// Runs the current user's due work in this session until nothing is due; returns the turns taken.
+pub(crate) fn run_pending(commits: Commits) -> u64 {
+    let owner = scope::current_user();
+    slots::register(slots::Kind::Session, owner);
+    let result = crate::pg::guard::catch(|| {
+        let mut batcher = Batcher::new(owner);
+        let mut total = 0;
+        loop {
+            txn::check_for_interrupts();
+            let (more_timers, found) = scope::as_engine(|| {
+                if !home::is_here() {
+                    return (false, Found::Nothing);
+                }
+                (move_timers(), batcher.take(commits))
+            });
+            if let Found::Turns(turns) = found {
+                total += turns;
+            }
+            if commits == Commits::Yes {
+                txn::commit_and_chain();
+            }
+            if found == Found::Nothing && !more_timers {
+                return total;
+            }
+        }
+    });
+    slots::release();
+    result.unwrap_or_else(|error| crate::pg::guard::throw(error))
+}

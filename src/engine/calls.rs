@@ -1,0 +1,157 @@
+//! The inside of a workflow: which run this process is replaying, and the calls its function makes.
+
+use std::cell::RefCell;
+
+use pg_workflow_core::policy::RetryPolicy;
+
+use crate::engine::history::{Answer, History, Wake, Want};
+use crate::engine::step::StepSpec;
+use crate::error::Error;
+use crate::pg::errdata::{PgError, QUERY_CANCELED};
+use crate::pg::value::{timestamp_from_json, timestamp_json};
+use crate::pg::{Interval, Json, Timestamp, clock};
+use crate::store::steps::Kind;
+
+/// What user code of this process is doing.
+enum Scene {
+    /// Anything else: a client's session, a worker between turns.
+    Outside,
+    /// A workflow function decides; it may ask, and only read.
+    Deciding(Box<History>),
+    /// A step acts; it may write, and not ask.
+    Acting,
+}
+
+thread_local! {
+    static SCENE: RefCell<Scene> = const { RefCell::new(Scene::Outside) };
+}
+
+/// Runs `f`, which calls a workflow function, with `history` to answer from, and gives it back. `f` must not unwind.
+pub(crate) fn deciding<T>(history: History, f: impl FnOnce() -> T) -> (T, History) {
+    SCENE.replace(Scene::Deciding(Box::new(history)));
+    let result = f();
+    match SCENE.replace(Scene::Outside) {
+        Scene::Deciding(history) => (result, *history),
+        Scene::Outside | Scene::Acting => unreachable!("scenes do not overlap"),
+    }
+}
+
+/// Runs `f`, which runs a step. `f` must not unwind.
+pub(crate) fn acting<T>(f: impl FnOnce() -> T) -> T {
+    SCENE.replace(Scene::Acting);
+    let result = f();
+    SCENE.replace(Scene::Outside);
+    result
+}
+
+/// Refuses a function that only makes sense outside of workflows.
+pub(crate) fn require_outside(function: &'static str) -> Result<(), Error> {
+    SCENE.with_borrow(|scene| match scene {
+        Scene::Outside => Ok(()),
+        Scene::Deciding(_) => Err(Error::InsideWorkflow(function)),
+        Scene::Acting => Err(Error::InsideStep(function)),
+    })
+}
+
+/// Refuses a function that writes when a workflow function calls it directly.
+pub(crate) fn require_not_deciding(function: &'static str) -> Result<(), Error> {
+    SCENE.with_borrow(|scene| match scene {
+        Scene::Deciding(_) => Err(Error::InsideWorkflow(function)),
+        Scene::Outside | Scene::Acting => Ok(()),
+    })
+}
+
+fn with_history<T>(function: &'static str, f: impl FnOnce(&mut History) -> Result<T, Error>) -> Result<T, Error> {
+    SCENE.with_borrow_mut(|scene| match scene {
+        Scene::Deciding(history) => f(history),
+        Scene::Outside => Err(Error::OutsideWorkflow(function)),
+        Scene::Acting => Err(Error::InsideStep(function)),
+    })
+}
+
+/// Turns an answer into a value, an error of the workflow, or the unwinding.
+fn deliver(answer: Answer) -> Option<Json> {
+    match answer {
+        Answer::Value(value) => value,
+        Answer::Raise(error) => crate::pg::guard::throw(error),
+        // query_canceled, because EXCEPTION WHEN OTHERS lets it pass: user handlers do not see the unwinding.
+        Answer::Unwind => crate::pg::guard::throw(PgError::new(
+            QUERY_CANCELED,
+            "workflow is unwound to wait or to run a step",
+        )),
+    }
+}
+
+/// Arguments of `wf_step`.
+pub(crate) struct StepCall {
+    pub(crate) name: String,
+    pub(crate) target: String,
+    pub(crate) input: Json,
+    pub(crate) retry: Option<Json>,
+    pub(crate) timeout: Option<Interval>,
+}
+
+pub(crate) fn step(name: &str, read: impl FnOnce() -> Result<StepCall, Error>) -> Result<Option<Json>, Error> {
+    let answer = with_history("wf_step", |history| {
+        history.answer(Kind::Step, name, clock(), |index| {
+            let call = read()?;
+            let spec = StepSpec {
+                target: call.target,
+                input: call.input,
+                retry: call.retry.map(|json| read_policy(&json)).transpose()?,
+                timeout: call.timeout.map(|timeout| positive(timeout, "timeout")).transpose()?,
+            };
+            Ok(Want::Step { name: call.name, index, spec })
+        })
+    })?;
+    Ok(deliver(answer))
+}
+
+/// Reads a retry policy, with durations in Postgres' interval syntax.
+fn read_policy(json: &Json) -> Result<RetryPolicy, Error> {
+    Ok(RetryPolicy::from_json(&json.to_value(), &duration)?)
+}
+
+/// A duration's text in microseconds.
+pub(crate) fn duration(text: &str) -> Option<i64> {
+    Interval::parse(text).map(Interval::micros)
+}
+
+pub(crate) fn positive(interval: Interval, name: &'static str) -> Result<i64, Error> {
+    Some(interval.micros())
+        .filter(|micros| *micros > 0)
+        .ok_or_else(|| Error::WrongArgument { name, expected: "a positive interval".to_owned() })
+}
+
+pub(crate) fn sleep(name: &str, until: Wake, function: &'static str) -> Result<(), Error> {
+    let answer = with_history(function, |history| {
+        history.answer(Kind::Sleep, name, clock(), |_| Ok(Want::Sleep { name: name.to_owned(), until }))
+    })?;
+    deliver(answer);
+    Ok(())
+}
+
+pub(crate) fn wait_signal(name: &str, timeout: Option<Interval>) -> Result<Option<Json>, Error> {
+    let answer = with_history("wf_wait_signal", |history| {
+        history.answer(Kind::Signal, name, clock(), |_| Ok(Want::Signal { name: name.to_owned(), timeout }))
+    })?;
+    Ok(deliver(answer))
+}
+
+pub(crate) fn set(name: &str, value: &Json) -> Result<(), Error> {
+    let answer = with_history("wf_set", |history| Ok(history.value(Kind::Set, name, || value.clone())))?;
+    deliver(answer);
+    Ok(())
+}
+
+/// A recorded value, made by `make` at first passage.
+pub(crate) fn value(function: &'static str, make: impl FnOnce() -> Json) -> Result<serde_json::Value, Error> {
+    let answer = with_history(function, |history| Ok(history.value(Kind::Value, function, make)))?;
+    Ok(deliver(answer).map(|json| json.to_value()).unwrap_or_default())
+}
+
+/// The present, recorded.
+pub(crate) fn now() -> Result<Timestamp, Error> {
+    let value = value("wf_now", || timestamp_json(clock()))?;
+    Ok(timestamp_from_json(&value).unwrap_or_else(clock))
+}

@@ -1,0 +1,130 @@
+//! The code of an instance: pinned to the version that it was started on.
+//!
+//! A definition keeps the source. As long as the function is still the same, it is called itself; once it was replaced
+//! or dropped, the old version is recreated in schema `wf_versions`, owned by the old function's owner.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use pg_workflow_core::options::WorkflowOptions;
+
+use crate::engine::calls;
+use crate::error::Error;
+use crate::pg::fmgr::role_name;
+use crate::pg::{Oid, PgError, catalog, spi, txn};
+use crate::store::definitions::{self, Definition};
+use crate::store::functions::{self, Function};
+
+const VERSIONS: &str = "wf_versions";
+
+/// What running an instance needs to know of its workflow.
+pub(crate) struct Code {
+    pub(crate) workflow: String,
+    pub(crate) search_path: String,
+    pub(crate) options: WorkflowOptions,
+    pub(crate) function: Rc<Function>,
+}
+
+#[derive(Default)]
+struct Cache {
+    generation: u64,
+    codes: HashMap<(i32, u32), Rc<Code>>,
+}
+
+thread_local! {
+    static CACHE: RefCell<Cache> = RefCell::new(Cache::default());
+}
+
+/// The code of a definition, to be run by `owner`. As the engine.
+pub(crate) fn load(def_id: i32, owner: Oid) -> Result<Rc<Code>, PgError> {
+    let generation = catalog::functions_generation();
+    let key = (def_id, owner.to_u32());
+    let cached = CACHE.with_borrow_mut(|cache| {
+        if cache.generation != generation {
+            cache.codes.clear();
+            cache.generation = generation;
+        }
+        cache.codes.get(&key).cloned()
+    });
+    if let Some(code) = cached {
+        return Ok(code);
+    }
+    let lost = |detail: String| Error::VersionLost { workflow: format!("definition {def_id}"), version: 0, detail };
+    let definition = definitions::get(def_id).ok_or_else(|| lost("Its definition is missing.".to_owned()))?;
+    let function = pinned(&definition, owner)?;
+    let options = WorkflowOptions::from_json(&definition.options.to_value(), &calls::duration).unwrap_or_default();
+    let code = Rc::new(Code {
+        workflow: definition.workflow,
+        search_path: definition.search_path,
+        options,
+        function: Rc::new(function),
+    });
+    CACHE.with_borrow_mut(|cache| cache.codes.insert(key, Rc::clone(&code)));
+    Ok(code)
+}
+
+fn pinned(definition: &Definition, owner: Oid) -> Result<Function, PgError> {
+    if let Some(oid) = functions::lookup(&definition.schema, &definition.function, &definition.args)
+        && functions::source(oid).is_some_and(|(_, md5)| md5 == definition.md5)
+        && let Some(function) = functions::get(oid, owner)
+    {
+        return Ok(function);
+    }
+    let copy = format!("v_{}", definition.md5);
+    let oid = match functions::lookup(VERSIONS, &copy, &definition.args) {
+        Some(oid) => oid,
+        None => restore(definition, &copy)?,
+    };
+    let function = functions::get(oid, owner).ok_or_else(|| lost(definition, "It could not be read back.".to_owned()))?;
+    if function.executable {
+        return Ok(function);
+    }
+    // The owner had the privilege when the instance was started.
+    run_ddl(&format!(
+        "GRANT EXECUTE ON FUNCTION {} TO {}",
+        copy_signature(definition, &copy),
+        catalog::quote_identifier(&role_name(owner))
+    ));
+    functions::get(oid, owner).ok_or_else(|| lost(definition, "It could not be read back.".to_owned()).into())
+}
+
+fn lost(definition: &Definition, detail: String) -> Error {
+    Error::VersionLost { workflow: definition.workflow.clone(), version: definition.version, detail }
+}
+
+fn copy_signature(definition: &Definition, copy: &str) -> String {
+    format!("{VERSIONS}.{copy}({})", definition.args)
+}
+
+/// Creates the old version under the name `copy`.
+fn restore(definition: &Definition, copy: &str) -> Result<Oid, PgError> {
+    let original = format!(
+        "CREATE OR REPLACE FUNCTION {}.{}(",
+        catalog::quote_identifier(&definition.schema),
+        catalog::quote_identifier(&definition.function)
+    );
+    let rest = definition
+        .source
+        .strip_prefix(&original)
+        .ok_or_else(|| lost(definition, "Its source does not begin as expected.".to_owned()))?;
+    let owner = role_name(definition.function_owner);
+    let signature = copy_signature(definition, copy);
+    // In a subtransaction, so that what fails here fails this instance and not its neighbours. The owner is set in the
+    // same breath: a SECURITY DEFINER function must at no time belong to the engine's superuser. As a member of the
+    // extension the copy is not dumped (the definition is) and goes with DROP EXTENSION.
+    txn::subtransaction(|| {
+        run_ddl("SET LOCAL check_function_bodies = off");
+        run_ddl(&format!("CREATE FUNCTION {VERSIONS}.{copy}({rest}"));
+        run_ddl(&format!("ALTER FUNCTION {signature} OWNER TO {}", catalog::quote_identifier(&owner)));
+        run_ddl(&format!("REVOKE ALL ON FUNCTION {signature} FROM PUBLIC"));
+        run_ddl(&format!("ALTER EXTENSION pg_workflow ADD FUNCTION {signature}"));
+    })
+    .map_err(|error| PgError::from(lost(definition, format!("{}.", error.message))))?;
+    functions::lookup(VERSIONS, copy, &definition.args)
+        .ok_or_else(|| lost(definition, "It is not there after its creation.".to_owned()).into())
+}
+
+fn run_ddl(sql: &str) {
+    spi::run_text(sql, &[], &[]).free();
+}

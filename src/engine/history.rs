@@ -1,0 +1,237 @@
+//! The recorded history of a run while its function is replayed against it.
+//!
+//! Each `wf_*` call of the function asks for an answer by kind, name and occurrence. A recorded one is answered at once.
+//! The first that is not is noted as what the run *wants*, and the function is unwound.
+
+use std::collections::HashMap;
+
+use crate::engine::step::StepSpec;
+use crate::error::Error;
+use crate::pg::{Interval, Json, PgError, RunId, Timestamp};
+use crate::store::steps::{self, Kind, StepRow, StepStatus};
+
+/// What a run's function wants that its history does not have.
+pub(crate) enum Want {
+    /// A step that was never begun, or (with `index`) one whose retry is due.
+    Step { name: String, index: Option<usize>, spec: StepSpec },
+    Sleep { name: String, until: Wake },
+    Signal { name: String, timeout: Option<Interval> },
+    /// The answer of an open entry is not there yet.
+    Blocked,
+    /// Another call than the history has next.
+    Diverged { expected: String, found: String },
+}
+
+/// When a sleep ends.
+pub(crate) enum Wake {
+    After(Interval),
+    At(Timestamp),
+}
+
+/// What a `wf_*` call gets.
+pub(crate) enum Answer {
+    Value(Option<Json>),
+    Raise(PgError),
+    /// Unwind: the want is noted.
+    Unwind,
+}
+
+struct Entry {
+    row: StepRow,
+    /// The replay that last asked for it.
+    asked_in: u32,
+    /// Not in the table yet: values and settings, which are written with the next thing that is.
+    unwritten: bool,
+}
+
+/// Entries of one kind and name, in order of occurrence, and how many of them the current replay has asked for.
+#[derive(Default)]
+struct Named {
+    entries: Vec<usize>,
+    asked: usize,
+    replay: u32,
+}
+
+/// History of one run.
+pub(crate) struct History {
+    run: RunId,
+    entries: Vec<Entry>,
+    index: HashMap<(Kind, String), Named>,
+    /// Number of the current replay.
+    replay: u32,
+    /// Entries that it has asked for.
+    asked: usize,
+    want: Option<Want>,
+}
+
+impl History {
+    /// The history of a run that has none.
+    pub(crate) fn empty(run: RunId) -> Self {
+        Self { run, entries: Vec::new(), index: HashMap::new(), replay: 0, asked: 0, want: None }
+    }
+
+    pub(crate) fn load(run: RunId) -> Self {
+        let mut history = Self::empty(run);
+        for row in steps::load(run) {
+            history.push(row, false);
+        }
+        history
+    }
+
+    fn push(&mut self, row: StepRow, unwritten: bool) -> usize {
+        let position = self.entries.len();
+        self.index.entry((row.kind, row.name.clone())).or_default().entries.push(position);
+        self.entries.push(Entry { row, asked_in: 0, unwritten });
+        position
+    }
+
+    /// A replay begins: nothing asked yet.
+    pub(crate) fn begin_replay(&mut self) {
+        self.replay += 1;
+        self.asked = 0;
+        self.want = None;
+    }
+
+    pub(crate) fn take_want(&mut self) -> Option<Want> {
+        self.want.take()
+    }
+
+    /// Finds the recorded entry for the next occurrence of `kind` and `name`.
+    fn ask(&mut self, kind: Kind, name: &str) -> Option<usize> {
+        // One allocation a call; a borrowed key for a pair needs a detour that is not worth it before it is measured.
+        let named = self.index.entry((kind, name.to_owned())).or_default();
+        if named.replay != self.replay {
+            named.replay = self.replay;
+            named.asked = 0;
+        }
+        let position = *named.entries.get(named.asked)?;
+        named.asked += 1;
+        self.entries[position].asked_in = self.replay;
+        self.asked += 1;
+        Some(position)
+    }
+
+    /// The answer to a call: recorded, or noted as a want made by `want`.
+    pub(crate) fn answer(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        now: Timestamp,
+        want: impl FnOnce(Option<usize>) -> Result<Want, Error>,
+    ) -> Result<Answer, Error> {
+        if self.want.is_some() {
+            // The language's handler has swallowed the unwinding: once more.
+            return Ok(Answer::Unwind);
+        }
+        let found = self.ask(kind, name);
+        if let Some(position) = found {
+            let row = &self.entries[position].row;
+            match row.status {
+                StepStatus::Completed => return Ok(Answer::Value(row.result.clone())),
+                StepStatus::Failed | StepStatus::Cancelled => return Ok(Answer::Raise(row_error(row))),
+                StepStatus::Retrying if row.due_at.is_none_or(|due| due <= now) => {
+                    self.want = Some(want(Some(position))?);
+                }
+                StepStatus::Waiting | StepStatus::Retrying => self.want = Some(Want::Blocked),
+            }
+            return Ok(Answer::Unwind);
+        }
+        let wanted = want(None)?;
+        self.want = Some(self.departure(&describe(kind, name)).unwrap_or(wanted));
+        Ok(Answer::Unwind)
+    }
+
+    /// The answer to a call whose value is made on the spot: recorded, or made by `make` and recorded.
+    pub(crate) fn value(&mut self, kind: Kind, name: &str, make: impl FnOnce() -> Json) -> Answer {
+        if self.want.is_some() {
+            return Answer::Unwind;
+        }
+        if let Some(position) = self.ask(kind, name) {
+            return Answer::Value(self.entries[position].row.result.clone());
+        }
+        if let Some(departure) = self.departure(&describe(kind, name)) {
+            self.want = Some(departure);
+            return Answer::Unwind;
+        }
+        let result = make();
+        let mut row = self.new_row(kind, name);
+        row.result = Some(result.clone());
+        self.push(row, true);
+        self.ask(kind, name);
+        Answer::Value(Some(result))
+    }
+
+    /// If a call that is not recorded comes while recorded ones have not been asked for: the other path.
+    fn departure(&self, found: &str) -> Option<Want> {
+        self.unasked().map(|expected| Want::Diverged { expected, found: found.to_owned() })
+    }
+
+    /// The first recorded call that the current replay has not asked for.
+    pub(crate) fn unasked(&self) -> Option<String> {
+        if self.asked == self.entries.len() {
+            return None;
+        }
+        let entry = self.entries.iter().find(|entry| entry.asked_in != self.replay)?;
+        Some(describe(entry.row.kind, &entry.row.name))
+    }
+
+    /// A row for the next entry, completed, with no result.
+    pub(crate) fn new_row(&self, kind: Kind, name: &str) -> StepRow {
+        let before = self.index.get(&(kind, name.to_owned())).map_or(0, |named| named.entries.len());
+        StepRow {
+            n: self.entries.len() as i32 + 1,
+            kind,
+            status: StepStatus::Completed,
+            name: name.to_owned(),
+            occurrence: before as i32 + 1,
+            attempt: 1,
+            due_at: None,
+            result: None,
+            error: None,
+        }
+    }
+
+    /// Writes values and settings made since the last entry that was written.
+    pub(crate) fn flush(&mut self, now: Timestamp) {
+        let first = self.entries.iter().rposition(|entry| !entry.unwritten).map_or(0, |last| last + 1);
+        for entry in &mut self.entries[first..] {
+            steps::insert(self.run, &entry.row, now, Some(now));
+            entry.unwritten = false;
+        }
+    }
+
+    /// Appends an entry to history and table.
+    pub(crate) fn append(&mut self, row: StepRow, started_at: Timestamp, now: Timestamp) {
+        let finished = (!row.status.is_open()).then_some(now);
+        steps::insert(self.run, &row, started_at, finished);
+        self.push(row, false);
+    }
+
+    /// Changes an open entry in history and table.
+    pub(crate) fn settle(&mut self, position: usize, now: Timestamp, change: impl FnOnce(&mut StepRow)) {
+        let row = &mut self.entries[position].row;
+        change(row);
+        let finished = (!row.status.is_open()).then_some(now);
+        steps::update(self.run, row, finished);
+    }
+
+    pub(crate) fn row(&self, position: usize) -> &StepRow {
+        &self.entries[position].row
+    }
+
+    /// Positions of the entries that wait for something.
+    pub(crate) fn open(&self) -> Vec<usize> {
+        (0..self.entries.len()).filter(|i| self.entries[*i].row.status.is_open()).collect()
+    }
+}
+
+fn describe(kind: Kind, name: &str) -> String {
+    format!("{} \"{name}\"", kind.name())
+}
+
+fn row_error(row: &StepRow) -> PgError {
+    row.error.as_ref().map_or_else(
+        || PgError::new(crate::pg::errdata::INTERNAL_ERROR, format!("step \"{}\" failed", row.name)),
+        |error| PgError::from_json(&error.to_value()),
+    )
+}

@@ -1,0 +1,13 @@
+//! Use cases. `turn` is the heart: replay a workflow function against its history, then do the one thing it wants next.
+
+pub(crate) mod batch;
+pub(crate) mod calls;
+pub(crate) mod code;
+pub(crate) mod define;
+pub(crate) mod history;
+pub(crate) mod observe;
+pub(crate) mod send;
+pub(crate) mod start;
+mod step;
+pub(crate) mod target;
+pub(crate) mod turn;

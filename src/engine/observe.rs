@@ -1,0 +1,98 @@
+//! Looking at a run from outside: its status, its values, its result.
+
+use crate::engine::send::find;
+use crate::error::Error;
+use crate::hub::{hints, slots};
+use crate::pg::{Interval, Json, PgError, clock, guard, latch, scope, txn};
+use crate::store::runs::{self, Found, Status};
+
+pub(crate) fn status(id: &str) -> Result<&'static str, Error> {
+    let caller = scope::current_user();
+    let run = scope::as_engine(|| find(id, caller))?;
+    if run.status.is_open() && slots::list(crate::pg::process::my_database()).iter().any(|s| s.run == Some(run.run_id)) {
+        return Ok(Status::Running.name());
+    }
+    Ok(run.status.name())
+}
+
+/// The whole instance, or one published value.
+pub(crate) fn get(id: &str, name: Option<&str>) -> Result<Option<Json>, Error> {
+    let caller = scope::current_user();
+    scope::as_engine(|| {
+        let run = find(id, caller)?;
+        Ok(match name {
+            Some(name) => runs::published(run.run_id, name),
+            None => runs::get(run.run_id),
+        })
+    })
+}
+
+/// The result of the last run of an id, waiting up to `wait` for its end.
+///
+/// # Errors
+/// Unwinds with the workflow's own error if it has failed.
+pub(crate) fn result(id: &str, wait: Interval) -> Result<Option<Json>, Error> {
+    let caller = scope::current_user();
+    let until = clock().saturating_add(wait.micros().max(0));
+    let first = scope::as_engine(|| find(id, caller))?;
+    if !first.status.is_open() || wait.micros() <= 0 {
+        return outcome(id, first);
+    }
+    if hints::started_here(first.run_id) {
+        let hint = "Commit the transaction that starts it first.";
+        return Err(not_ended(id, &first, hint));
+    }
+    if txn::one_snapshot() {
+        let hint = "Its end cannot be seen under this isolation level: wait in a READ COMMITTED transaction.";
+        return Err(not_ended(id, &first, hint));
+    }
+    let registered = slots::wait_for(first.run_id);
+    let last = guard::catch(|| {
+        loop {
+            let run = scope::as_engine(|| find(id, caller)).unwrap_or_else(|error| error.throw());
+            let rest = until - clock();
+            if !run.status.is_open() || rest <= 0 {
+                return run;
+            }
+            // Without a place in shared memory nobody wakes us: then, and only then, look again from time to time.
+            latch::wait(Some(if registered { rest } else { rest.min(UNREGISTERED_PAUSE) }));
+        }
+    });
+    slots::stop_waiting();
+    outcome(id, last.unwrap_or_else(|error| guard::throw(error)))
+}
+
+const UNREGISTERED_PAUSE: i64 = 200_000;
+
+fn outcome(id: &str, run: Found) -> Result<Option<Json>, Error> {
+    let error = run.error.as_ref().map(|error| PgError::from_json(&error.to_value()));
+    match run.status {
+        Status::Completed => Ok(run.result),
+        Status::Failed => match error {
+            Some(error) => guard::throw(PgError {
+                context: Some(match error.context {
+                    Some(context) => format!("{context}\nworkflow \"{}\" instance \"{id}\"", run.workflow),
+                    None => format!("workflow \"{}\" instance \"{id}\"", run.workflow),
+                }),
+                ..error
+            }),
+            None => Ok(None),
+        },
+        Status::Cancelled => {
+            let reason = error.and_then(|error| error.detail);
+            let reason = reason.and_then(|text| Some(text.strip_prefix("Reason: ")?.strip_suffix('.')?.to_owned()));
+            Err(Error::InstanceCancelled { id: id.to_owned(), reason })
+        }
+        Status::Pending | Status::Running | Status::Waiting => {
+            Err(not_ended(id, &run, "Wait for it with wf_result(id, wait => '10 s'), or ask wf_status(id)."))
+        }
+    }
+}
+
+fn not_ended(id: &str, run: &Found, hint: &'static str) -> Error {
+    let detail = match &run.waiting_for {
+        Some(waiting) => format!("It waits for {waiting}."),
+        None => format!("Its status is {}.", run.status.name()),
+    };
+    Error::NotEnded { id: id.to_owned(), detail, hint }
+}

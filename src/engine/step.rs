@@ -1,0 +1,106 @@
+//! One attempt of a step: as the owner, in a subtransaction of its own, under a timer.
+
+use pg_workflow_core::batch::PATIENCE;
+use pg_workflow_core::policy::{RetryPolicy, Verdict};
+
+use crate::engine::code::Code;
+use crate::engine::{calls, target};
+use crate::error::Error;
+use crate::hub::slots;
+use crate::pg::errdata::{QUERY_CANCELED, pack, unpack};
+use crate::pg::{Json, PgError, clock, interrupt, process, scope, txn, value};
+use crate::settings;
+use crate::store::runs::Locked;
+
+/// What `wf_step` was asked to do.
+pub(crate) struct StepSpec {
+    pub(crate) target: String,
+    pub(crate) input: Json,
+    pub(crate) retry: Option<RetryPolicy>,
+    /// Of one attempt, in microseconds.
+    pub(crate) timeout: Option<i64>,
+}
+
+/// How an attempt went.
+pub(crate) enum Attempt {
+    Done(Option<Json>),
+    Failed(PgError),
+    /// It was in its neighbours' way and is rolled back: to be run again in a transaction of its own.
+    TakesLong,
+    /// It met a conflict that may be the neighbours' fault: likewise.
+    Conflict,
+    /// The instance was cancelled meanwhile.
+    Cancelled,
+}
+
+const DEADLOCK: i32 = pack(*b"40P01");
+const SERIALIZATION: i32 = pack(*b"40001");
+
+/// Makes one attempt. Its effects are in the current transaction if the result is `Done`, and nowhere otherwise.
+pub(crate) fn attempt(run: &Locked, code: &Code, name: &str, spec: &StepSpec, alone: bool) -> Attempt {
+    slots::set_busy(run.run_id, name);
+    process::report_running(&format!("workflow {} instance {} step {name}", code.workflow, run.id));
+
+    let own_timeout = spec.timeout.or(code.options.step_timeout);
+    let deadline = run.deadline.map(|deadline| (deadline - clock()).max(1));
+    let patience = (!alone).then_some(PATIENCE);
+    let limit = [own_timeout, deadline, patience].into_iter().flatten().min();
+
+    let (result, fired) = calls::acting(|| {
+        scope::as_owner(run.owner, &code.search_path, || {
+            if let Some(limit) = limit {
+                interrupt::arm(limit);
+            }
+            // The size is checked before the subtransaction is released: a result that cannot be kept must not leave
+            // its step's effects behind.
+            let result = txn::subtransaction(|| {
+                let result = target::run(&spec.target, &spec.input);
+                check_size(result.as_ref(), || format!("result of step \"{name}\"")).unwrap_or_else(|error| error.throw());
+                result
+            });
+            (result, interrupt::disarm())
+        })
+    });
+
+    match result {
+        Ok(result) => Attempt::Done(result),
+        Err(error) if error.sqlstate == QUERY_CANCELED => {
+            if slots::take_cancel() {
+                Attempt::Cancelled
+            } else if fired && patience.is_some() && limit == patience {
+                Attempt::TakesLong
+            } else if fired && own_timeout.is_some() && limit == own_timeout {
+                let micros = own_timeout.unwrap_or_default();
+                Attempt::Failed(Error::StepTimeout { step: name.to_owned(), micros }.into())
+            } else if fired {
+                Attempt::Failed(run_timeout(run, code))
+            } else {
+                Attempt::Failed(error)
+            }
+        }
+        Err(error) if !alone && matches!(error.sqlstate, DEADLOCK | SERIALIZATION) => Attempt::Conflict,
+        Err(error) => Attempt::Failed(error),
+    }
+}
+
+/// The error of a run whose deadline has passed.
+pub(crate) fn run_timeout(run: &Locked, code: &Code) -> PgError {
+    let deadline = run.deadline.map(value::timestamp_text).unwrap_or_default();
+    Error::RunTimeout { workflow: code.workflow.clone(), deadline }.into()
+}
+
+/// Decides what becomes of attempt number `attempt`.
+pub(crate) fn verdict(code: &Code, spec: &StepSpec, attempt: i32, error: &PgError) -> Verdict {
+    let default = RetryPolicy::default();
+    let policy = spec.retry.as_ref().or(code.options.retry.as_ref()).unwrap_or(&default);
+    policy.decide(attempt.unsigned_abs(), &unpack(error.sqlstate), value::random_unit())
+}
+
+/// Refuses a value that is larger than `pg_workflow.max_payload`.
+pub(crate) fn check_size(value: Option<&Json>, what: impl FnOnce() -> String) -> Result<(), Error> {
+    let (bytes, limit) = (value.map_or(0, Json::size), settings::max_payload());
+    if bytes > limit {
+        return Err(Error::TooLarge { what: what(), bytes, limit });
+    }
+    Ok(())
+}

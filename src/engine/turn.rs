@@ -1,0 +1,443 @@
+//! A turn: everything that can be done for one run now. Replay the function, do what it wants, replay, until it ends or
+//! has to wait.
+//!
+//! The caller owns the transaction, has locked the run's row and runs as the engine. The function runs in a
+//! subtransaction that is always rolled back, read-only: it decides and never acts. Each step runs in a subtransaction
+//! of its own that is kept; its record is written beside it. So whenever the caller commits, effects and history agree.
+
+use std::rc::Rc;
+
+use pg_workflow_core::batch::{PATIENCE, Pace};
+use pg_workflow_core::policy::Verdict;
+
+use crate::engine::code::{self, Code};
+use crate::engine::history::{History, Wake, Want};
+use crate::engine::step::{self, Attempt, StepSpec};
+use crate::engine::{calls, target};
+use crate::error::{CANCELLED, Error};
+use crate::hub::{hints, slots};
+use crate::pg::errdata::QUERY_CANCELED;
+use crate::pg::value::timestamp_text;
+use crate::pg::{Interval, Json, PgError, Timestamp, clock, interrupt, process, scope, txn};
+use crate::store::runs::{self, Locked, Status};
+use crate::store::steps::{Kind, StepStatus};
+use crate::store::{inbox, steps, timers};
+
+/// What the transaction around a turn is like.
+pub(crate) struct Around<'a> {
+    pub(crate) pace: &'a mut Pace,
+    /// Nothing else is in this transaction: a step may take its time.
+    pub(crate) alone: bool,
+    /// When to commit what there is; `None` where the caller cannot commit.
+    pub(crate) until: Option<Timestamp>,
+    /// The transaction of the last attempt failed at its commit: the next step of this run failed with this.
+    pub(crate) forced: Option<PgError>,
+}
+
+/// How a turn ended. All but `Alone` have written whatever there was to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The run has ended, or waits for something that will make it ready.
+    Settled,
+    /// There is more to do at once, in the next transaction.
+    Yield,
+    /// The next thing to do wants a transaction of its own.
+    Alone,
+}
+
+/// Takes a turn for `run`, which is open.
+pub(crate) fn take(run: Locked, around: &mut Around) -> End {
+    let now = clock();
+    let mut turn = Turn { started: run.started_at.unwrap_or(now), cancel: None, wrote: false, run, around };
+    if turn.run.controlled {
+        turn.cancel = inbox::take_cancels(turn.run.run_id).into_iter().next();
+    }
+    match turn.prepare(now) {
+        Ok(Some((code, history))) => turn.play(&code, history),
+        Ok(None) => End::Settled,
+        Err(error) => turn.close(Status::Failed, None, Some(&error)),
+    }
+}
+
+struct Turn<'a, 'b> {
+    run: Locked,
+    around: &'a mut Around<'b>,
+    started: Timestamp,
+    /// A cancel that has not been delivered, with its reason.
+    cancel: Option<Option<String>>,
+    /// This turn has written something that only a commit makes durable.
+    wrote: bool,
+}
+
+type Ready = (Rc<Code>, History);
+
+impl Turn<'_, '_> {
+    /// What comes before the first replay. `None`: nothing to do now.
+    fn prepare(&mut self, now: Timestamp) -> Result<Option<Ready>, PgError> {
+        let pending = self.run.status == Status::Pending;
+        if pending && self.cancel.is_some() {
+            let reason = self.cancel.take().flatten();
+            self.close(Status::Cancelled, None, Some(&Error::Cancelled { reason }.into()));
+            return Ok(None);
+        }
+        if pending && self.run.start_at.is_some_and(|start| start > now) {
+            return Ok(None);
+        }
+        let code = code::load(self.run.def_id, self.run.owner)?;
+        if self.run.deadline.is_some_and(|deadline| deadline <= now) {
+            steps::abandon(self.run.run_id, now);
+            return Err(step::run_timeout(&self.run, &code));
+        }
+        if pending {
+            return Ok(Some((code, History::empty(self.run.run_id))));
+        }
+        let mut history = History::load(self.run.run_id);
+        let news = self.settle_open(&mut history, now);
+        // A hint for nothing: back to waiting, without a replay.
+        if self.run.status == Status::Waiting && !news {
+            return Ok(None);
+        }
+        Ok(Some((code, history)))
+    }
+
+    /// Ends the waits that have come to an end; true if there was one, or a retry is due.
+    fn settle_open(&mut self, history: &mut History, now: Timestamp) -> bool {
+        let mut news = self.cancel.is_some();
+        let cancel = self.cancel.clone();
+        for position in history.open() {
+            let row = history.row(position);
+            let (n, kind, name, due_at) = (row.n, row.kind, row.name.clone(), row.due_at);
+            let due = due_at.is_some_and(|due| due <= now);
+            let (status, result, error) = if let Some(reason) = &cancel {
+                self.cancel = None;
+                (StepStatus::Cancelled, None, Some(cancellation(reason.clone())))
+            } else if kind == Kind::Signal
+                && let Some(payload) = inbox::take(self.run.run_id, &name, n, now)
+            {
+                (StepStatus::Completed, Some(payload), None)
+            } else if due && row.status == StepStatus::Waiting {
+                (StepStatus::Completed, None, None)
+            } else {
+                news |= due;
+                continue;
+            };
+            news = true;
+            self.wrote = true;
+            history.settle(position, now, |row| {
+                row.status = status;
+                row.result = result;
+                row.error = error;
+                row.due_at = None;
+            });
+            if let Some(due) = due_at.filter(|_| !due) {
+                timers::delete(due, self.run.run_id, n);
+            }
+        }
+        news
+    }
+
+    /// Replays until the run ends, waits or has to yield.
+    fn play(&mut self, code: &Code, mut history: History) -> End {
+        if !self.around.alone && self.around.pace.is_slow(self.run.def_id, "") {
+            return self.want_alone();
+        }
+        loop {
+            txn::check_for_interrupts();
+            let (outcome, fired, after) = self.replay(code, history);
+            history = after;
+            let now = clock();
+            if let Some(want) = history.take_want() {
+                // Whatever the function made of the unwinding (an error, or a value of a language that swallowed it).
+                match self.fulfil(code, &mut history, want, now) {
+                    Some(end) => return end,
+                    None => {
+                        if self.around.until.is_some_and(|until| clock() >= until) {
+                            return self.yield_turn();
+                        }
+                        continue;
+                    }
+                }
+            }
+            return match outcome {
+                Ok(result) => self.returned(&mut history, result, now),
+                Err(error) if error.sqlstate == QUERY_CANCELED && slots::take_cancel() => {
+                    // Interrupted in the function's own code: there is no call to deliver the cancel at.
+                    history.flush(now);
+                    let reason = inbox::take_cancels(self.run.run_id).into_iter().next().flatten();
+                    self.close(Status::Cancelled, None, Some(&Error::Cancelled { reason }.into()))
+                }
+                Err(error) if error.sqlstate == QUERY_CANCELED && fired => {
+                    if self.run.deadline.is_some_and(|deadline| deadline <= now) {
+                        let error = step::run_timeout(&self.run, code);
+                        return self.close(Status::Failed, None, Some(&error));
+                    }
+                    self.around.pace.observe_step(self.run.def_id, "", PATIENCE);
+                    self.want_alone()
+                }
+                Err(error) => {
+                    history.flush(now);
+                    let status = if error.sqlstate == CANCELLED { Status::Cancelled } else { Status::Failed };
+                    self.close(status, None, Some(&error))
+                }
+            };
+        }
+    }
+
+    /// Calls the function once, to its end or to the first call that has no answer.
+    fn replay(&mut self, code: &Code, mut history: History) -> (Result<Option<Json>, PgError>, bool, History) {
+        slots::set_busy(self.run.run_id, "");
+        process::report_running(&format!("workflow {} instance {}", code.workflow, self.run.id));
+        history.begin_replay();
+        let patience = (!self.around.alone).then_some(PATIENCE);
+        let deadline = self.run.deadline.map(|deadline| (deadline - clock()).max(1));
+        let limit = patience.into_iter().chain(deadline).min();
+        let ((outcome, fired), history) = calls::deciding(history, || {
+            scope::as_owner(self.run.owner, &code.search_path, || {
+                if let Some(limit) = limit {
+                    interrupt::arm(limit);
+                }
+                let outcome = txn::trial(|| {
+                    txn::set_read_only();
+                    interrupt::with_read_only_hint(|| target::call(&code.function, &self.run.input))
+                });
+                (outcome, interrupt::disarm())
+            })
+        });
+        (outcome, fired, history)
+    }
+
+    fn returned(&mut self, history: &mut History, result: Option<Json>, now: Timestamp) -> End {
+        history.flush(now);
+        let refused = match history.unasked() {
+            Some(expected) => Some(Error::Diverged { expected, found: "the end of the workflow".to_owned() }),
+            None => step::check_size(result.as_ref(), || "result of the workflow".to_owned()).err(),
+        };
+        match refused {
+            Some(error) => self.close(Status::Failed, None, Some(&error.into())),
+            None => self.close(Status::Completed, result.as_ref(), None),
+        }
+    }
+
+    /// Does what the function wants. `None`: there is a new answer, replay again.
+    fn fulfil(&mut self, code: &Code, history: &mut History, want: Want, now: Timestamp) -> Option<End> {
+        history.flush(now);
+        self.notice_cancel();
+        let (kind, name) = match want {
+            Want::Diverged { expected, found } => {
+                let error = Error::Diverged { expected, found }.into();
+                return Some(self.close(Status::Failed, None, Some(&error)));
+            }
+            Want::Blocked => return Some(self.wait(history)),
+            Want::Step { name, index, spec } => {
+                if self.cancel.is_none() || index.is_some() {
+                    return self.run_step(code, history, &name, index, &spec);
+                }
+                (Kind::Step, name)
+            }
+            Want::Sleep { name, until } => {
+                if self.cancel.is_none() {
+                    let due = match until {
+                        Wake::After(interval) => interval.after(now),
+                        Wake::At(at) => at,
+                    };
+                    return self.begin_wait(history, Kind::Sleep, &name, Some(due), now);
+                }
+                (Kind::Sleep, name)
+            }
+            Want::Signal { name, timeout } => {
+                if self.cancel.is_none() {
+                    return self.begin_signal(history, &name, timeout, now);
+                }
+                (Kind::Signal, name)
+            }
+        };
+        let reason = self.cancel.take().flatten();
+        self.record_cancelled(history, kind, &name, reason, now);
+        None
+    }
+
+    /// A cancel that was committed since the turn began.
+    fn notice_cancel(&mut self) {
+        if self.cancel.is_none() && slots::take_cancel() {
+            self.cancel = inbox::take_cancels(self.run.run_id).into_iter().next();
+        }
+    }
+
+    /// The call that the function stands at fails with WF002.
+    fn record_cancelled(&mut self, history: &mut History, kind: Kind, name: &str, reason: Option<String>, now: Timestamp) {
+        let mut row = history.new_row(kind, name);
+        row.status = StepStatus::Cancelled;
+        row.error = Some(cancellation(reason));
+        history.append(row, now, now);
+        self.wrote = true;
+    }
+
+    fn begin_signal(&mut self, history: &mut History, name: &str, timeout: Option<Interval>, now: Timestamp) -> Option<End> {
+        let mut row = history.new_row(Kind::Signal, name);
+        if let Some(payload) = inbox::take(self.run.run_id, name, row.n, now) {
+            row.result = Some(payload);
+            history.append(row, now, now);
+            self.wrote = true;
+            return None;
+        }
+        self.begin_wait(history, Kind::Signal, name, timeout.map(|timeout| timeout.after(now)), now)
+    }
+
+    fn begin_wait(
+        &mut self,
+        history: &mut History,
+        kind: Kind,
+        name: &str,
+        due: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<End> {
+        let mut row = history.new_row(kind, name);
+        self.wrote = true;
+        if due.is_some_and(|due| due <= now) {
+            history.append(row, now, now);
+            return None;
+        }
+        row.status = StepStatus::Waiting;
+        row.due_at = due;
+        self.set_timer(due, row.n);
+        history.append(row, now, now);
+        Some(self.wait(history))
+    }
+
+    fn set_timer(&self, due: Option<Timestamp>, n: i32) {
+        if let Some(due) = due {
+            timers::insert(due, self.run.run_id, n, self.run.owner, i32::from(self.run.priority));
+            hints::timer(due);
+        }
+    }
+
+    fn run_step(
+        &mut self,
+        code: &Code,
+        history: &mut History,
+        name: &str,
+        index: Option<usize>,
+        spec: &StepSpec,
+    ) -> Option<End> {
+        if !self.around.alone && self.around.pace.is_slow(self.run.def_id, name) {
+            return Some(self.want_alone());
+        }
+        let started = clock();
+        let attempt = match self.around.forced.take() {
+            Some(error) => Attempt::Failed(error),
+            None => step::attempt(&self.run, code, name, spec, self.around.alone),
+        };
+        let now = clock();
+        let number = index.map_or(0, |i| history.row(i).attempt) + 1;
+        let (status, result, error, due) = match attempt {
+            Attempt::TakesLong => {
+                self.around.pace.observe_step(self.run.def_id, name, PATIENCE);
+                return Some(self.want_alone());
+            }
+            Attempt::Conflict => return Some(self.want_alone()),
+            Attempt::Done(result) => {
+                self.around.pace.observe_step(self.run.def_id, name, now - started);
+                (StepStatus::Completed, result, None, None)
+            }
+            Attempt::Cancelled => {
+                let reason = inbox::take_cancels(self.run.run_id).into_iter().next().flatten();
+                (StepStatus::Cancelled, None, Some(cancellation(reason)), None)
+            }
+            Attempt::Failed(error) if self.run.deadline.is_some_and(|deadline| deadline <= now) => {
+                let _ = error;
+                let error = step::run_timeout(&self.run, code);
+                return Some(self.close(Status::Failed, None, Some(&error)));
+            }
+            Attempt::Failed(error) => {
+                let due = match step::verdict(code, spec, number, &error) {
+                    Verdict::Retry(delay) => Some(now.saturating_add(delay)),
+                    Verdict::Fail => None,
+                };
+                let status = if due.is_some() { StepStatus::Retrying } else { StepStatus::Failed };
+                (status, None, Some(Json::from_value(&error.to_json())), due)
+            }
+        };
+        self.wrote = true;
+        let change = |row: &mut crate::store::steps::StepRow| {
+            row.status = status;
+            row.attempt = number;
+            row.result = result;
+            row.error = error;
+            row.due_at = due;
+        };
+        let n = match index {
+            Some(position) => {
+                history.settle(position, now, change);
+                history.row(position).n
+            }
+            None => {
+                let mut row = history.new_row(Kind::Step, name);
+                change(&mut row);
+                let n = row.n;
+                history.append(row, started, now);
+                n
+            }
+        };
+        self.set_timer(due, n);
+        (status == StepStatus::Retrying).then(|| self.wait(history))
+    }
+
+    /// The run waits for its open entries.
+    fn wait(&mut self, history: &History) -> End {
+        let words: Vec<String> = history
+            .open()
+            .into_iter()
+            .map(|position| {
+                let row = history.row(position);
+                let until = row.due_at.map(|due| format!(" until {}", timestamp_text(due))).unwrap_or_default();
+                match row.kind {
+                    Kind::Sleep => format!("sleep \"{}\"{until}", row.name),
+                    Kind::Signal => format!("signal \"{}\"{until}", row.name),
+                    _ => format!("retry {} of step \"{}\"{until}", row.attempt, row.name).replace(" until ", " at "),
+                }
+            })
+            .collect();
+        runs::set_open(self.run.run_id, Status::Waiting, Some(&words.join(", ")), self.started);
+        End::Settled
+    }
+
+    /// Commit now, go on in the next transaction.
+    fn yield_turn(&mut self) -> End {
+        self.put_cancel_back();
+        if self.run.status != Status::Running {
+            runs::set_open(self.run.run_id, Status::Running, None, self.started);
+        }
+        End::Yield
+    }
+
+    /// The next thing wants a transaction of its own. What this turn has written is committed first.
+    fn want_alone(&mut self) -> End {
+        self.put_cancel_back();
+        if self.wrote && self.run.status != Status::Running {
+            runs::set_open(self.run.run_id, Status::Running, None, self.started);
+        }
+        End::Alone
+    }
+
+    /// A cancel that was taken out of its table and not delivered would be lost with this turn.
+    fn put_cancel_back(&mut self) {
+        if let Some(reason) = self.cancel.take() {
+            inbox::ask(self.run.run_id, inbox::Action::Cancel, reason.as_deref(), clock(), self.run.owner);
+        }
+    }
+
+    fn close(&mut self, status: Status, result: Option<&Json>, error: Option<&PgError>) -> End {
+        let error = error.map(|error| Json::from_value(&error.to_json()));
+        let now = clock();
+        runs::close(self.run.run_id, status, result, error.as_ref(), self.started, now);
+        if let Some(deadline) = self.run.deadline.filter(|deadline| *deadline > now) {
+            timers::delete(deadline, self.run.run_id, timers::DEADLINE);
+        }
+        hints::ended(self.run.run_id);
+        End::Settled
+    }
+}
+
+fn cancellation(reason: Option<String>) -> Json {
+    Json::from_value(&PgError::from(Error::Cancelled { reason }).to_json())
+}

@@ -1,0 +1,177 @@
+//! Every error that the extension raises itself, with its SQLSTATE, DETAIL and HINT.
+//!
+//! Class WF is ours: conditions that workflow code may want to catch by name.
+
+use pg_workflow_core::options::OptionError;
+use thiserror::Error as ThisError;
+
+use crate::pg::PgError;
+use crate::pg::errdata::pack;
+
+#[derive(Debug, ThisError)]
+pub(crate) enum Error {
+    #[error("{0} must not be null")]
+    NullArgument(&'static str),
+    #[error("{name} must not be empty")]
+    EmptyArgument { name: &'static str },
+    #[error("{name} is too long")]
+    TooLong { name: &'static str, bytes: usize, limit: usize },
+    #[error("{name} must be {expected}")]
+    WrongArgument { name: &'static str, expected: String },
+    #[error("{first} and {second} cannot be given together")]
+    Together { first: &'static str, second: &'static str },
+    #[error("{0}")]
+    Options(#[from] OptionError),
+    #[error("{what} is too large")]
+    TooLarge { what: String, bytes: usize, limit: usize },
+
+    #[error("workflow \"{0}\" does not exist")]
+    UnknownWorkflow(String),
+    #[error("function \"{0}\" does not exist")]
+    UnknownFunction(String),
+    #[error("\"{0}\" is not a function")]
+    NotAFunction(String),
+    #[error("function name \"{name}\" is not unique for this input")]
+    AmbiguousFunction { name: String, candidates: Vec<String> },
+    #[error("input does not fit {function}")]
+    InputMismatch { function: String, detail: String, hint: String },
+    #[error("permission denied for function {0}")]
+    NoExecute(String),
+    #[error("role \"{0}\" cannot own workflow instances")]
+    RoleCannotLogin(String),
+    #[error("parameter \"{parameter}\" of {function} has the pseudo-type {type_name}")]
+    PseudoType { function: String, parameter: String, type_name: String },
+
+    #[error("workflow instance \"{0}\" does not exist")]
+    UnknownInstance(String),
+    #[error("workflow instance \"{id}\" exists already")]
+    InstanceExists { id: String, detail: String },
+    #[error("permission denied for workflow instance \"{0}\"")]
+    NotYours(String),
+    #[error("workflow instance \"{id}\" has ended")]
+    InstanceEnded { id: String, status: String },
+    #[error("workflow instance \"{id}\" has not ended")]
+    NotEnded { id: String, detail: String, hint: &'static str },
+    #[error("workflow instance \"{id}\" was cancelled")]
+    InstanceCancelled { id: String, reason: Option<String> },
+
+    #[error("{0} was called outside of a workflow")]
+    OutsideWorkflow(&'static str),
+    #[error("{0} was called inside a step")]
+    InsideStep(&'static str),
+    #[error("{0} cannot be called inside a workflow")]
+    InsideWorkflow(&'static str),
+
+    #[error("workflow instance was cancelled")]
+    Cancelled { reason: Option<String> },
+    #[error("replay took another path than its history")]
+    Diverged { expected: String, found: String },
+    #[error("workflow \"{workflow}\" did not end within its timeout")]
+    RunTimeout { workflow: String, deadline: String },
+    #[error("step \"{step}\" did not end within its timeout")]
+    StepTimeout { step: String, micros: i64 },
+    #[error("version {version} of workflow \"{workflow}\" cannot be restored")]
+    VersionLost { workflow: String, version: i32, detail: String },
+
+    #[error("cannot PREPARE a transaction that has started, signalled or cancelled a workflow")]
+    PrepareTransaction,
+}
+
+pub(crate) const CANCELLED: i32 = pack(*b"WF002");
+
+impl Error {
+    fn sqlstate(&self) -> i32 {
+        use Error::*;
+        pack(*match self {
+            NullArgument(_) => b"22004",
+            EmptyArgument { .. } | WrongArgument { .. } | Together { .. } | Options(_) | InputMismatch { .. } => b"22023",
+            TooLong { .. } | TooLarge { .. } => b"54000",
+            UnknownWorkflow(_) | UnknownFunction(_) => b"42883",
+            NotAFunction(_) => b"42809",
+            AmbiguousFunction { .. } => b"42725",
+            NoExecute(_) | NotYours(_) => b"42501",
+            RoleCannotLogin(_) => b"28000",
+            PseudoType { .. } | PrepareTransaction => b"0A000",
+            UnknownInstance(_) => b"42704",
+            InstanceExists { .. } => b"42710",
+            InstanceEnded { .. } | NotEnded { .. } | OutsideWorkflow(_) | InsideStep(_) | InsideWorkflow(_) => b"55000",
+            Diverged { .. } => b"WF001",
+            InstanceCancelled { .. } | Cancelled { .. } => b"WF002",
+            RunTimeout { .. } => b"WF003",
+            StepTimeout { .. } => b"WF004",
+            VersionLost { .. } => b"WF005",
+        })
+    }
+
+    fn detail(&self) -> Option<String> {
+        use Error::*;
+        Some(match self {
+            TooLong { bytes, limit, .. } | TooLarge { bytes, limit, .. } => {
+                format!("It has {bytes} bytes; the limit is {limit}.")
+            }
+            AmbiguousFunction { candidates, .. } => format!("Candidates are {}.", candidates.join(", ")),
+            InputMismatch { detail, .. } | InstanceExists { detail, .. } | VersionLost { detail, .. } => detail.clone(),
+            NotEnded { detail, .. } => detail.clone(),
+            InstanceEnded { status, .. } => format!("Its status is {status}."),
+            InstanceCancelled { reason: Some(reason), .. } | Cancelled { reason: Some(reason) } => {
+                format!("Reason: {reason}.")
+            }
+            Diverged { expected, found } => format!("Expected {expected}, found {found}."),
+            RunTimeout { deadline, .. } => format!("Its deadline was {deadline}."),
+            StepTimeout { micros, .. } => format!("An attempt may take {} ms.", micros / 1000),
+            _ => return None,
+        })
+    }
+
+    fn hint(&self) -> Option<String> {
+        use Error::*;
+        Some(match self {
+            Options(OptionError::Unknown { known, .. }) => format!("Known keys are {}.", known.join(", ")),
+            UnknownWorkflow(_) => {
+                "A workflow is a function, found by the search_path, or a name given by wf_define.".into()
+            }
+            UnknownFunction(_) => "A target of one word names a function; end SQL of one word with a semicolon.".into(),
+            NotAFunction(_) => "Write the workflow as a function.".into(),
+            AmbiguousFunction { .. } => "Give the overloads names of their own.".into(),
+            InputMismatch { hint, .. } => hint.clone(),
+            RoleCannotLogin(_) => {
+                "Workflows run in a process that is connected as their owner: start them as a role with LOGIN.".into()
+            }
+            PseudoType { .. } => "Give the parameter a concrete type.".into(),
+            InstanceExists { .. } => {
+                "Choose another id, or pass on_conflict => 'start_new' to run it again once it has ended.".into()
+            }
+            NotEnded { hint, .. } => (*hint).into(),
+            OutsideWorkflow(_) => {
+                "Call it in a function that was started by wf_start; outside, call the target itself.".into()
+            }
+            InsideStep(_) => "A step is one piece of work: call it from the workflow function instead.".into(),
+            InsideWorkflow(_) => "Call it in a step: wf_step('name', 'SELECT ...').".into(),
+            Diverged { .. } => {
+                "A workflow decides by its input and by recorded answers only: use wf_now(), wf_random(), wf_uuid() and steps for what may change."
+                    .into()
+            }
+            TooLarge { .. } => "Store the data in a table and pass its key, or raise pg_workflow.max_payload.".into(),
+            _ => return None,
+        })
+    }
+}
+
+impl From<Error> for PgError {
+    fn from(error: Error) -> Self {
+        Self {
+            sqlstate: error.sqlstate(),
+            message: error.to_string(),
+            detail: error.detail(),
+            hint: error.hint(),
+            context: None,
+        }
+    }
+}
+
+/// Unwinds with `error`, for code below a subtransaction.
+impl Error {
+    pub(crate) fn throw(self) -> ! {
+        crate::pg::guard::throw(self.into())
+    }
+}

@@ -1,0 +1,117 @@
+//! What the current transaction has made ready, told to other processes when it commits.
+//!
+//! Rows are the truth and hints only make it quick: a hint is given after the commit that makes its row visible, a
+//! rolled-back subtransaction may leave one too many, and none is needed for correctness but to end a sleep.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+
+use crate::hub::slots::{self, Delivery};
+use crate::pg::{Oid, RunId, Timestamp, callback};
+
+#[derive(Default)]
+struct Pending {
+    ready: Vec<Oid>,
+    timer: Option<Timestamp>,
+    cancelled: Vec<RunId>,
+    ended: Vec<RunId>,
+    /// Runs that this transaction has started: nobody else can see them yet.
+    started: HashSet<RunId>,
+    announce: bool,
+    dropped: bool,
+    held: Option<Oid>,
+    /// Rows were written whose wake-up needs this process at commit.
+    effects: bool,
+}
+
+thread_local! {
+    static PENDING: RefCell<Pending> = RefCell::new(Pending::default());
+}
+
+fn note(effects: bool, f: impl FnOnce(&mut Pending)) {
+    callback::at_transaction_end(on_end, has_effects);
+    PENDING.with_borrow_mut(|pending| {
+        pending.effects |= effects;
+        f(pending);
+    });
+}
+
+fn has_effects() -> bool {
+    PENDING.with_borrow(|pending| pending.effects)
+}
+
+fn on_end(committed: bool) {
+    let pending = PENDING.take();
+    if committed {
+        slots::deliver(&Delivery {
+            ready: &pending.ready,
+            timer: pending.timer,
+            cancelled: &pending.cancelled,
+            ended: &pending.ended,
+            announce: pending.announce,
+            dropped: pending.dropped,
+            held: pending.held,
+        });
+    } else if pending.held.is_some() {
+        slots::deliver(&Delivery {
+            ready: &[],
+            timer: None,
+            cancelled: &[],
+            ended: &[],
+            announce: false,
+            dropped: false,
+            held: pending.held,
+        });
+    }
+}
+
+/// A run of this role is ready.
+pub(crate) fn ready(owner: Oid) {
+    note(true, |pending| {
+        if !pending.ready.contains(&owner) {
+            pending.ready.push(owner);
+        }
+    });
+}
+
+/// A timer was set.
+pub(crate) fn timer(due: Timestamp) {
+    note(true, |pending| pending.timer = Some(pending.timer.map_or(due, |other| other.min(due))));
+}
+
+/// A run was started.
+pub(crate) fn started(run: RunId) {
+    note(true, |pending| {
+        pending.started.insert(run);
+    });
+}
+
+/// True if this very transaction has started the run.
+pub(crate) fn started_here(run: RunId) -> bool {
+    PENDING.with_borrow(|pending| pending.started.contains(&run))
+}
+
+/// A run was cancelled: whoever runs it is to be interrupted.
+pub(crate) fn cancelled(run: RunId) {
+    note(true, |pending| pending.cancelled.push(run));
+}
+
+/// A run has ended: whoever waits for it is to be woken.
+pub(crate) fn ended(run: RunId) {
+    note(true, |pending| pending.ended.push(run));
+}
+
+/// This database has the extension, or something about it changed that its scheduler should look at.
+pub(crate) fn announce() {
+    note(false, |pending| pending.announce = true);
+}
+
+/// The extension is being dropped.
+pub(crate) fn dropped() {
+    note(false, |pending| pending.dropped = true);
+}
+
+/// This transaction holds runs of a role.
+pub(crate) fn holding(owner: Oid) {
+    note(false, |pending| pending.held = Some(owner));
+}

@@ -1,0 +1,5 @@
+//! What the processes of the server share: who runs, who waits, who is to be woken, and by which commit.
+//! Lies between `pg` and the engine; absent (all calls do nothing) if the library was not preloaded.
+
+pub(crate) mod hints;
+pub(crate) mod slots;

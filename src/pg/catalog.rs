@@ -1,0 +1,100 @@
+//! Lookups in Postgres' catalogues that SQL cannot do with the caller's eyes (its `search_path`).
+
+use std::cell::Cell;
+use std::ffi::CString;
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use super::guard;
+
+/// Functions and procedures that a possibly qualified name means under the `search_path` in force, best first.
+/// An empty list if there is none; an unparsable name counts as none.
+pub(crate) fn functions_named(name: &str) -> Vec<Oid> {
+    let Ok(name) = CString::new(name) else { return Vec::new() };
+    guard::catch(|| {
+        let mut found = Vec::new();
+        // SAFETY: lists live in the current memory context; the candidates are a plain linked list.
+        unsafe {
+            #[cfg(any(feature = "pg14", feature = "pg15"))]
+            let names = pg_sys::stringToQualifiedNameList(name.as_ptr());
+            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+            let names = pg_sys::stringToQualifiedNameList(name.as_ptr(), std::ptr::null_mut());
+            let mut candidate =
+                pg_sys::FuncnameGetCandidates(names, -1, std::ptr::null_mut(), false, false, true, true);
+            while !candidate.is_null() {
+                found.push((*candidate).oid);
+                candidate = (*candidate).next;
+            }
+        }
+        found
+    })
+    .unwrap_or_default()
+}
+
+thread_local! {
+    static FUNCTIONS_CHANGED: Cell<u64> = const { Cell::new(0) };
+    static WATCHING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A number that changes whenever some function may have changed: what is cached about functions is valid for one value
+/// of it.
+pub(crate) fn functions_generation() -> u64 {
+    extern "C-unwind" fn changed(_: Datum, _: i32, _: u32) {
+        FUNCTIONS_CHANGED.set(FUNCTIONS_CHANGED.get() + 1);
+    }
+    if !WATCHING.replace(true) {
+        // SAFETY: once a process; the callback touches a counter only.
+        unsafe {
+            pg_sys::CacheRegisterSyscacheCallback(
+                pg_sys::SysCacheIdentifier::PROCOID as i32,
+                Some(changed),
+                Datum::null(),
+            );
+        }
+    }
+    FUNCTIONS_CHANGED.get()
+}
+
+/// Oid of our extension in this database, if it is installed.
+pub(crate) fn extension() -> Option<Oid> {
+    // SAFETY: a catalogue lookup.
+    let oid = unsafe { pg_sys::get_extension_oid(c"pg_workflow".as_ptr(), true) };
+    (oid != Oid::INVALID).then_some(oid)
+}
+
+/// Quotes an identifier where it needs it.
+pub(crate) fn quote_identifier(name: &str) -> String {
+    let Ok(name) = CString::new(name) else { return String::new() };
+    // SAFETY: the result is the argument or a palloc'd text; copied at once.
+    unsafe { core::ffi::CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())).to_string_lossy().into_owned() }
+}
+
+/// Databases that can be connected to. Works without a connection to any: the catalogue is shared.
+pub(crate) fn connectable_databases() -> Vec<Oid> {
+    let mut found = Vec::new();
+    // SAFETY: a scan of a shared catalogue, as the autovacuum launcher does it; tuples are read while pinned.
+    unsafe {
+        let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as i32);
+        let scan = pg_sys::table_beginscan_catalog(relation, 0, std::ptr::null_mut());
+        loop {
+            let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+            if tuple.is_null() {
+                break;
+            }
+            let row = (*tuple).t_data.cast::<u8>().add(usize::from((*(*tuple).t_data).t_hoff));
+            let row = row.cast::<pg_sys::FormData_pg_database>();
+            if (*row).datallowconn {
+                found.push((*row).oid);
+            }
+        }
+        pg_sys::heap_endscan(scan);
+        pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
+    }
+    found
+}
+
+/// True if there is a database of this oid.
+pub(crate) fn database_exists(database: Oid) -> bool {
+    // SAFETY: a catalogue lookup; NULL for a missing one.
+    unsafe { !pg_sys::get_database_name(database).is_null() }
+}

@@ -1,0 +1,140 @@
+//! Functions that SQL calls: their frame and their arguments.
+//!
+//! The SQL declarations are written by hand in `sql/functions/`, where defaults, comments and privileges can be
+//! reviewed; a declaration's symbol is the name given to [`sql_function!`].
+
+use std::ffi::CStr;
+
+use pgrx::FromDatum;
+use pgrx::pg_sys::{self, Datum, FunctionCallInfo, Oid};
+
+use super::value::{Argument, Json, RunId};
+use crate::error::Error;
+
+/// Defines the C symbol `$name` (and its `pg_finfo_` twin) for `fn(Args) -> Result<Return, Error>`.
+macro_rules! sql_function {
+    ($name:literal, $body:ident) => {
+        const _: () = {
+            #[unsafe(export_name = $name)]
+            extern "C-unwind" fn function(fcinfo: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
+                $crate::pg::fmgr::call(fcinfo, $body)
+            }
+            #[unsafe(export_name = concat!("pg_finfo_", $name))]
+            extern "C-unwind" fn info() -> &'static pgrx::pg_sys::Pg_finfo_record {
+                &pgrx::pg_sys::Pg_finfo_record { api_version: 1 }
+            }
+        };
+    };
+}
+pub(crate) use sql_function;
+
+/// What a SQL function returns.
+pub(crate) enum Return {
+    Null,
+    Datum(Datum),
+}
+
+impl Return {
+    pub(crate) fn void() -> Self {
+        Self::Datum(Datum::null())
+    }
+
+    /// A copy in the caller's memory context.
+    pub(crate) fn json(value: Option<&Json>) -> Self {
+        value.map_or(Self::Null, |value| Self::Datum(value.to_palloc()))
+    }
+
+    pub(crate) fn text(value: impl AsRef<str>) -> Self {
+        Self::value(value.as_ref())
+    }
+
+    pub(crate) fn uuid(value: Option<RunId>) -> Self {
+        value.map_or(Self::Null, |value| {
+            // SAFETY: sixteen bytes in the caller's memory context.
+            unsafe {
+                let copy = pg_sys::palloc(16);
+                std::ptr::copy_nonoverlapping(value.0.as_ptr(), copy.cast(), 16);
+                Self::Datum(Datum::from(copy))
+            }
+        })
+    }
+
+    pub(crate) fn value(value: impl Argument) -> Self {
+        value.to_arg().map_or(Self::Null, Self::Datum)
+    }
+}
+
+/// The arguments of a call, by position from 0.
+#[derive(Clone, Copy)]
+pub(crate) struct Args(FunctionCallInfo);
+
+impl Args {
+    /// `None` for SQL NULL. `T` must be the declared type.
+    pub(crate) fn get<T: FromDatum>(self, index: usize) -> Option<T> {
+        // SAFETY: Postgres fills nargs arguments.
+        unsafe {
+            assert!(index < (*self.0).nargs as usize, "no such argument");
+            let arg = &*(*self.0).args.as_ptr().add(index);
+            T::from_polymorphic_datum(arg.value, arg.isnull, Oid::INVALID)
+        }
+    }
+
+    /// An argument that must not be NULL; `name` is what the declaration calls it.
+    pub(crate) fn need<T: FromDatum>(self, index: usize, name: &'static str) -> Result<T, Error> {
+        self.get(index).ok_or(Error::NullArgument(name))
+    }
+
+    /// True if this call of a procedure runs inside a transaction block (or a function) and may not commit.
+    pub(crate) fn atomic(self) -> bool {
+        // SAFETY: a CALL's context is a CallContext node; anything else is atomic.
+        unsafe {
+            let context = (*self.0).context;
+            context.is_null()
+                || (*context).type_ != pg_sys::NodeTag::T_CallContext
+                || (*context.cast::<pg_sys::CallContext>()).atomic
+        }
+    }
+
+    /// The one-column record that a procedure with one INOUT bigint returns.
+    pub(crate) fn record_of(self, value: i64) -> Return {
+        // SAFETY: the call's result type is resolved by Postgres from the declaration.
+        unsafe {
+            let mut tupdesc: pg_sys::TupleDesc = std::ptr::null_mut();
+            pg_sys::get_call_result_type(self.0, std::ptr::null_mut(), &mut tupdesc);
+            let tupdesc = pg_sys::BlessTupleDesc(tupdesc);
+            let mut values = [Datum::from(value)];
+            let mut nulls = [false];
+            let tuple = pg_sys::heap_form_tuple(tupdesc, values.as_mut_ptr(), nulls.as_mut_ptr());
+            Return::Datum(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data))
+        }
+    }
+}
+
+/// The body of [`sql_function!`]'s symbols.
+pub(crate) fn call(fcinfo: FunctionCallInfo, body: impl FnOnce(Args) -> Result<Return, Error>) -> Datum {
+    super::guard::entry(|| {
+        let result = body(Args(fcinfo))?;
+        // SAFETY: Postgres' own call record.
+        unsafe {
+            match result {
+                Return::Null => {
+                    (*fcinfo).isnull = true;
+                    Ok(Datum::null())
+                }
+                Return::Datum(datum) => {
+                    (*fcinfo).isnull = false;
+                    Ok(datum)
+                }
+            }
+        }
+    })
+}
+
+/// Name of a role, or its number if it was dropped.
+pub(crate) fn role_name(role: Oid) -> String {
+    // SAFETY: missing roles give NULL; the text is copied.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role, true);
+        if name.is_null() { role.to_u32().to_string() } else { CStr::from_ptr(name).to_string_lossy().into_owned() }
+    }
+}

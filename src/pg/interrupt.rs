@@ -1,0 +1,90 @@
+//! Ending a piece of user code early: by a timer of ours, by a cancel from another process, by an administrator.
+//! All arrive as SQLSTATE 57014; [`fired`] tells the timer's from the others.
+
+use core::ffi::c_int;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pgrx::pg_sys;
+
+use super::errdata::{PgError, READ_ONLY_TRANSACTION};
+use super::raw;
+
+static FIRED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static TIMER: Cell<Option<c_int>> = const { Cell::new(None) };
+}
+
+/// Cancels what runs when `micros` have passed. `statement_timeout` is of no use: workers do not arm it, and in a
+/// client's session it is the client's.
+pub(crate) fn arm(micros: i64) {
+    FIRED.store(false, Ordering::Relaxed);
+    let timer = TIMER.get().unwrap_or_else(|| {
+        // SAFETY: once a process; Postgres has ten places for extensions.
+        let timer = unsafe { raw::RegisterTimeout(raw::USER_TIMEOUT, on_timer) };
+        TIMER.set(Some(timer));
+        timer
+    });
+    let millis = (micros / 1000).clamp(1, i64::from(i32::MAX)) as c_int;
+    // SAFETY: a registered timer.
+    unsafe { raw::enable_timeout_after(timer, millis) };
+}
+
+/// Disarms the timer and tells whether it had fired. A cancel that arrived too late to be noticed is withdrawn, or it
+/// would hit the engine's own next statement.
+pub(crate) fn disarm() -> bool {
+    if let Some(timer) = TIMER.get() {
+        // SAFETY: a registered timer.
+        unsafe { raw::disable_timeout(timer, false) };
+    }
+    // SAFETY: a process-local flag that signal handlers set.
+    unsafe { pg_sys::QueryCancelPending = 0 };
+    FIRED.swap(false, Ordering::Relaxed)
+}
+
+/// As Postgres' own statement timeout handler; async-signal-safe.
+unsafe extern "C-unwind" fn on_timer() {
+    FIRED.store(true, Ordering::Relaxed);
+    unsafe {
+        pg_sys::QueryCancelPending = 1;
+        pg_sys::InterruptPending = 1;
+        pg_sys::SetLatch(pg_sys::MyLatch);
+    }
+}
+
+/// Asks process `pid` to cancel what it runs.
+pub(crate) fn cancel_process(pid: i32) {
+    // SAFETY: pid is a live worker: its slot is held locked by the caller.
+    unsafe { libc_kill(pid, 2) };
+}
+
+unsafe extern "C" {
+    #[link_name = "kill"]
+    fn libc_kill(pid: c_int, signal: c_int) -> c_int;
+}
+
+/// Runs `f`; an ERROR "cannot execute ... in a read-only transaction" raised under it gets a hint of what to do. As an
+/// error context callback it also reaches errors that the user's own code catches and prints.
+pub(crate) fn with_read_only_hint<T>(f: impl FnOnce() -> T) -> T {
+    unsafe extern "C-unwind" fn add_hint(_: *mut core::ffi::c_void) {
+        // SAFETY: called by errfinish with an error on the stack.
+        unsafe {
+            if raw::geterrcode() == READ_ONLY_TRANSACTION {
+                raw::errhint(c"%s".as_ptr(), c"A workflow writes in its steps only: wrap the statement in wf_step(...).".as_ptr());
+            }
+        }
+    }
+    let mut frame =
+        raw::ErrorContextCallback { previous: std::ptr::null_mut(), callback: Some(add_hint), arg: std::ptr::null_mut() };
+    // SAFETY: the frame is taken off the stack before it goes out of scope; on an unwind the boundary that caught the
+    // ERROR has restored the stack of its own entry, which is below or at ours.
+    unsafe {
+        let outer = pg_sys::error_context_stack;
+        frame.previous = outer.cast();
+        pg_sys::error_context_stack = std::ptr::from_mut(&mut frame).cast();
+        let result = super::guard::catch(f);
+        pg_sys::error_context_stack = outer;
+        result.unwrap_or_else(|error: PgError| super::guard::throw(error))
+    }
+}

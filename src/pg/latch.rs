@@ -1,0 +1,43 @@
+//! Sleeping and waking.
+
+use pgrx::pg_sys;
+
+/// Address of a process' latch in shared memory: the same in every process of the server. Setting the latch of a
+/// process that has gone wakes its successor in the slot for nothing, and does no other harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LatchRef(usize);
+
+impl LatchRef {
+    pub(crate) const NONE: Self = Self(0);
+
+    /// The latch of this process.
+    pub(crate) fn mine() -> Self {
+        // SAFETY: set up by Postgres before any of our code runs.
+        Self(unsafe { pg_sys::MyLatch } as usize)
+    }
+
+    pub(crate) fn set(self) {
+        if self.0 != 0 {
+            // SAFETY: latches live in shared memory as long as the server.
+            unsafe { pg_sys::SetLatch(self.0 as *mut pg_sys::Latch) };
+        }
+    }
+}
+
+/// Sleeps until the latch is set or `micros` have passed (`None`: no limit) and resets the latch.
+/// If the postmaster dies the process exits at once: an orphan would block the server's restart.
+pub(crate) fn wait(micros: Option<i64>) {
+    let mut events = pg_sys::WL_LATCH_SET | pg_sys::WL_EXIT_ON_PM_DEATH;
+    let mut millis = -1;
+    if let Some(micros) = micros {
+        events |= pg_sys::WL_TIMEOUT;
+        // Rounded up, or a timer due in half a millisecond would spin.
+        millis = (micros.max(0) / 1000 + 1).min(i64::from(i32::MAX));
+    }
+    // SAFETY: our own latch.
+    unsafe {
+        pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, millis, pg_sys::PG_WAIT_EXTENSION);
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    super::txn::check_for_interrupts();
+}

@@ -1,0 +1,20 @@
+//! Postgres, behind safe faces. The only module with `unsafe`; nothing here knows what a workflow is.
+
+pub(crate) mod callback;
+pub(crate) mod catalog;
+pub(crate) mod errdata;
+pub(crate) mod fmgr;
+pub(crate) mod guard;
+pub(crate) mod interrupt;
+pub(crate) mod latch;
+pub(crate) mod process;
+mod raw;
+pub(crate) mod scope;
+pub(crate) mod shared;
+pub(crate) mod spi;
+pub(crate) mod txn;
+pub(crate) mod value;
+
+pub(crate) use errdata::PgError;
+pub(crate) use pgrx::pg_sys::Oid;
+pub(crate) use value::{Interval, Json, RunId, Timestamp, clock};

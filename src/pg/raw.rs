@@ -1,0 +1,80 @@
+//! Declarations that pgrx leaves out, and direct ones of the few functions that run user code.
+//!
+//! pgrx wraps every binding in a guard that turns an ERROR into its own report type, which knows a closed set of
+//! SQLSTATEs: `RAISE ... USING ERRCODE = 'P0042'` would come out as XX000. Functions under which user code may
+//! raise are declared here and called through [`super::guard::protect`], which keeps the error as it was.
+
+use core::ffi::{c_char, c_int, c_long, c_void};
+
+use pgrx::pg_sys::{
+    Datum, DestReceiver, FunctionCallInfo, Oid, ParamListInfo, PlannedStmt, ProcessUtilityContext, QueryCompletion,
+    QueryEnvironment, SPIPlanPtr,
+};
+
+#[repr(C)]
+pub(super) struct ErrorContextCallback {
+    pub(super) previous: *mut ErrorContextCallback,
+    pub(super) callback: Option<unsafe extern "C-unwind" fn(*mut c_void)>,
+    pub(super) arg: *mut c_void,
+}
+
+pub(super) type TimeoutHandler = unsafe extern "C-unwind" fn();
+
+unsafe extern "C-unwind" {
+    pub(super) fn SPI_prepare(src: *const c_char, nargs: c_int, argtypes: *mut Oid) -> SPIPlanPtr;
+    pub(super) fn SPI_execute_plan(
+        plan: SPIPlanPtr,
+        values: *mut Datum,
+        nulls: *const c_char,
+        read_only: bool,
+        tcount: c_long,
+    ) -> c_int;
+    pub(super) fn SPI_execute_with_args(
+        src: *const c_char,
+        nargs: c_int,
+        argtypes: *mut Oid,
+        values: *mut Datum,
+        nulls: *const c_char,
+        read_only: bool,
+        tcount: c_long,
+    ) -> c_int;
+    pub(super) fn SPI_commit();
+    pub(super) fn CommitTransactionCommand();
+    pub(super) fn to_jsonb(fcinfo: FunctionCallInfo) -> Datum;
+    pub(super) fn interval_in(fcinfo: FunctionCallInfo) -> Datum;
+    pub(super) fn ReleaseCurrentSubTransaction();
+    pub(super) fn ProcessInterrupts();
+    pub(super) fn die(signal: c_int);
+    pub(super) fn SignalHandlerForConfigReload(signal: c_int);
+    pub(super) fn standard_ProcessUtility(
+        statement: *mut PlannedStmt,
+        text: *const c_char,
+        read_only_tree: bool,
+        context: ProcessUtilityContext::Type,
+        params: ParamListInfo,
+        environment: *mut QueryEnvironment,
+        destination: *mut DestReceiver,
+        completion: *mut QueryCompletion,
+    );
+
+    pub(super) fn errstart(elevel: c_int, domain: *const c_char) -> bool;
+    pub(super) fn errcode(sqlerrcode: c_int) -> c_int;
+    pub(super) fn errmsg_internal(fmt: *const c_char, ...) -> c_int;
+    pub(super) fn errdetail_internal(fmt: *const c_char, ...) -> c_int;
+    pub(super) fn errhint(fmt: *const c_char, ...) -> c_int;
+    pub(super) fn errcontext_msg(fmt: *const c_char, ...) -> c_int;
+    pub(super) fn errfinish(filename: *const c_char, lineno: c_int, funcname: *const c_char);
+    pub(super) fn geterrcode() -> c_int;
+
+    pub(super) fn RegisterTimeout(id: c_int, handler: TimeoutHandler) -> c_int;
+    pub(super) fn enable_timeout_after(id: c_int, delay_ms: c_int);
+    pub(super) fn disable_timeout(id: c_int, keep_indicator: bool);
+}
+
+/// `USER_TIMEOUT` of `utils/timeout.h`: the first id an extension may register.
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+pub(super) const USER_TIMEOUT: c_int = 12;
+#[cfg(any(feature = "pg17", feature = "pg18"))]
+pub(super) const USER_TIMEOUT: c_int = 13;
+#[cfg(feature = "pg14")]
+pub(super) const USER_TIMEOUT: c_int = 10;

@@ -1,0 +1,114 @@
+//! Who runs, with which settings: the border between the engine's own SQL and the user's code.
+//!
+//! Engine SQL runs as the bootstrap superuser with `search_path` pinned, so that no function or operator planted in a
+//! user's schema is ever found by it, and the tables need no grants. User code runs as the instance's owner with the
+//! owner's `search_path`. As Postgres' own referential-integrity triggers do, the switch is of the current user
+//! only, and the end of a (sub)transaction undoes it on errors.
+
+use std::ffi::CString;
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::Oid;
+
+const PINNED_SEARCH_PATH: &core::ffi::CStr = c"pg_catalog, pg_temp";
+
+/// Runs `f` as the engine.
+pub(crate) fn as_engine<T>(f: impl FnOnce() -> T) -> T {
+    // SAFETY: user, security context and settings are put back here on success, by transaction abort on error.
+    unsafe {
+        let mut user = Oid::INVALID;
+        let mut context = 0;
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        pg_sys::SetUserIdAndSecContext(
+            Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID),
+            context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
+        );
+        let nest = pg_sys::NewGUCNestLevel();
+        set_local(c"search_path", PINNED_SEARCH_PATH);
+        let value = f();
+        pg_sys::AtEOXact_GUC(true, nest);
+        pg_sys::SetUserIdAndSecContext(user, context);
+        value
+    }
+}
+
+/// Runs `f`, which must catch every error itself, as `owner` with `search_path`. Every setting that `f` changed is put
+/// back, and the engine is the current user again afterwards, whatever `f` did with `SET ROLE`.
+pub(crate) fn as_owner<T>(owner: Oid, search_path: &str, f: impl FnOnce() -> T) -> T {
+    let path = CString::new(search_path).unwrap_or_default();
+    // SAFETY: f does not unwind (its contract), so that the lines behind it always run.
+    unsafe {
+        let mut user = Oid::INVALID;
+        let mut context = 0;
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        let nest = pg_sys::NewGUCNestLevel();
+        set_local(c"search_path", &path);
+        pg_sys::SetUserIdAndSecContext(owner, 0);
+        let value = f();
+        // In this order: undoing a SET ROLE sets the current user once more.
+        pg_sys::AtEOXact_GUC(false, nest);
+        pg_sys::SetUserIdAndSecContext(user, context);
+        value
+    }
+}
+
+unsafe fn set_local(name: &core::ffi::CStr, value: &core::ffi::CStr) {
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            pgrx::PgLogLevel::ERROR as i32,
+            false,
+        );
+    }
+}
+
+/// The role whose privileges apply now.
+pub(crate) fn current_user() -> Oid {
+    // SAFETY: reads a process-local value.
+    unsafe { pg_sys::GetUserId() }
+}
+
+/// True if `member` has the privileges of `role`: is it, is a member of it, or is a superuser.
+pub(crate) fn has_privileges_of(member: Oid, role: Oid) -> bool {
+    // SAFETY: a catalogue lookup.
+    unsafe { pg_sys::has_privs_of_role(member, role) }
+}
+
+/// The `search_path` in force, as a setting's text.
+pub(crate) fn search_path() -> String {
+    // SAFETY: the returned string belongs to the setting; it is copied at once.
+    unsafe {
+        let text = pg_sys::GetConfigOption(c"search_path".as_ptr(), true, false);
+        if text.is_null() {
+            String::new()
+        } else {
+            core::ffi::CStr::from_ptr(text).to_string_lossy().into_owned()
+        }
+    }
+}
+
+/// Runs `f` in a memory context of its own, which is freed behind it: what a long transaction would pile up.
+/// An error that unwinds leaves the context to its parent.
+pub(crate) fn with_memory<T>(f: impl FnOnce() -> T) -> T {
+    // SAFETY: nothing allocated by f outlives it: results are Rust values.
+    unsafe {
+        let outer = pg_sys::CurrentMemoryContext;
+        let inner = pg_sys::AllocSetContextCreateInternal(
+            outer,
+            c"pg_workflow turn".as_ptr(),
+            pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
+            pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
+            pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+        );
+        pg_sys::CurrentMemoryContext = inner;
+        let value = f();
+        pg_sys::CurrentMemoryContext = outer;
+        pg_sys::MemoryContextDelete(inner);
+        value
+    }
+}

@@ -1,0 +1,361 @@
+//! Values that cross between Rust and rows: owned on the Rust side, so that no memory context's reset can pull them
+//! away, and handed to Postgres as datums without a text round trip.
+
+use core::ffi::c_void;
+
+use pgrx::pg_sys::{self, Datum, Oid};
+use pgrx::{FromDatum, IntoDatum};
+
+use super::errdata::PgError;
+use super::guard::{self, protect};
+use super::raw;
+
+/// A `jsonb` value in Postgres' own binary form, detoasted.
+#[derive(Clone)]
+pub(crate) struct Json(Box<[u64]>); // u64 for the alignment that varlena needs
+
+impl Json {
+    /// Copies a `jsonb` datum.
+    ///
+    /// # Safety
+    /// `datum` is a non-null `jsonb`.
+    unsafe fn copy(datum: Datum) -> Self {
+        unsafe {
+            let original = datum.cast_mut_ptr::<pg_sys::varlena>();
+            let plain = protect(|| pg_sys::pg_detoast_datum(original));
+            let size = pgrx::varsize(plain);
+            let mut words = vec![0_u64; size.div_ceil(8)].into_boxed_slice();
+            std::ptr::copy_nonoverlapping(plain.cast::<u8>(), words.as_mut_ptr().cast::<u8>(), size);
+            if plain != original {
+                pg_sys::pfree(plain.cast());
+            }
+            Self(words)
+        }
+    }
+
+    /// Parses JSON text; an error is Postgres' own (22P02).
+    pub(crate) fn parse(text: &str) -> Self {
+        let text = std::ffi::CString::new(text).unwrap_or_default();
+        // SAFETY: jsonb_in returns a jsonb; its palloc'd result is left to the memory context.
+        unsafe {
+            let datum = pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(Datum::from(text.as_ptr()))]);
+            Self::copy(datum.unwrap_or_else(|| Datum::null()))
+        }
+    }
+
+    pub(crate) fn from_value(value: &serde_json::Value) -> Self {
+        Self::parse(&value.to_string())
+    }
+
+    /// Points at memory of `self`: valid as long as `self` is.
+    pub(crate) fn datum(&self) -> Datum {
+        Datum::from(self.0.as_ptr().cast::<c_void>())
+    }
+
+    /// A copy in the current memory context, to return from a function.
+    pub(crate) fn to_palloc(&self) -> Datum {
+        let size = self.size();
+        // SAFETY: size bytes lie behind the pointer.
+        unsafe {
+            let copy = pg_sys::palloc(size);
+            std::ptr::copy_nonoverlapping(self.0.as_ptr().cast::<u8>(), copy.cast::<u8>(), size);
+            Datum::from(copy)
+        }
+    }
+
+    /// Bytes of the binary form.
+    pub(crate) fn size(&self) -> usize {
+        // SAFETY: a detoasted varlena begins with its size.
+        unsafe { pgrx::varsize(self.0.as_ptr().cast::<pg_sys::varlena>()) }
+    }
+
+    /// JSON text.
+    pub(crate) fn to_text(&self) -> String {
+        // SAFETY: jsonb_out of a jsonb gives a C string.
+        unsafe {
+            pgrx::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(self.datum())])
+                .map(|datum| core::ffi::CStr::from_ptr(datum.cast_mut_ptr()).to_string_lossy().into_owned())
+                .unwrap_or_default()
+        }
+    }
+
+    /// The value for Rust code that looks inside. Policies, options and keys only: user data stays binary.
+    pub(crate) fn to_value(&self) -> serde_json::Value {
+        serde_json::from_str(&self.to_text()).unwrap_or_default()
+    }
+}
+
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        // jsonb is normalised (key order, duplicates), so equal values nearly always have equal bytes; numbers may
+        // differ in scale (1.0, 1.00), for which Postgres has the last word.
+        if self.0 == other.0 {
+            return true;
+        }
+        // SAFETY: both are jsonb datums.
+        unsafe {
+            pgrx::direct_function_call::<bool>(pg_sys::jsonb_eq, &[Some(self.datum()), Some(other.datum())])
+                .unwrap_or(false)
+        }
+    }
+}
+
+impl FromDatum for Json {
+    unsafe fn from_polymorphic_datum(datum: Datum, is_null: bool, _: Oid) -> Option<Self> {
+        (!is_null).then(|| unsafe { Self::copy(datum) })
+    }
+}
+
+/// Converts a value of any type as `to_jsonb` does.
+///
+/// # Errors
+/// What the type's output function raises.
+pub(super) fn to_jsonb(datum: Datum, type_oid: Oid) -> Json {
+    // SAFETY: to_jsonb finds its argument's type in the call's expression tree, so one is built: to_jsonb(const).
+    unsafe {
+        let mut finfo = pg_sys::FmgrInfo::default();
+        let constant = pg_sys::makeConst(type_oid, -1, Oid::INVALID, -1, Datum::null(), true, false);
+        let args = pg_sys::lappend(std::ptr::null_mut(), constant.cast());
+        let expr = pg_sys::makeFuncExpr(
+            Oid::INVALID,
+            pg_sys::JSONBOID,
+            args,
+            Oid::INVALID,
+            Oid::INVALID,
+            pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
+        );
+        finfo.fn_expr = expr.cast();
+        finfo.fn_mcxt = pg_sys::CurrentMemoryContext;
+        // One NullableDatum behind the fixed part, as the LOCAL_FCINFO macro lays it out; u64 words for alignment.
+        let words = (size_of::<pg_sys::FunctionCallInfoBaseData>() + size_of::<pg_sys::NullableDatum>()).div_ceil(8);
+        let mut space = vec![0_u64; words];
+        let fcinfo = space.as_mut_ptr().cast::<pg_sys::FunctionCallInfoBaseData>();
+        (*fcinfo).flinfo = &mut finfo;
+        (*fcinfo).nargs = 1;
+        (*fcinfo).args.as_mut_ptr().write(pg_sys::NullableDatum { value: datum, isnull: false });
+        let result = protect(|| raw::to_jsonb(fcinfo));
+        Json::copy(result)
+    }
+}
+
+/// A run's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct RunId(pub(crate) [u8; 16]);
+
+impl RunId {
+    /// A new UUIDv7: ordered by time, so that the newest rows lie together in indexes.
+    pub(crate) fn generate() -> Self {
+        let millis = (clock() + POSTGRES_EPOCH_MICROS) / 1000;
+        let uuid = uuid::Builder::from_unix_timestamp_millis(millis as u64, &random_bytes());
+        Self(uuid.into_uuid().into_bytes())
+    }
+}
+
+impl RunId {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        uuid::Uuid::try_parse(text).ok().map(|uuid| Self(uuid.into_bytes()))
+    }
+}
+
+/// A random (version 4) UUID's text.
+pub(crate) fn random_uuid() -> String {
+    uuid::Builder::from_random_bytes(random_bytes()).into_uuid().to_string()
+}
+
+impl std::fmt::Display for RunId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        uuid::Uuid::from_bytes(self.0).fmt(f)
+    }
+}
+
+impl FromDatum for RunId {
+    unsafe fn from_polymorphic_datum(datum: Datum, is_null: bool, _: Oid) -> Option<Self> {
+        (!is_null).then(|| Self(unsafe { *datum.cast_mut_ptr::<[u8; 16]>() }))
+    }
+}
+
+const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+/// Microseconds since 2000-01-01 UTC: `timestamptz`'s own unit.
+pub(crate) type Timestamp = i64;
+
+/// The clock, not the transaction's start: a batch works through many instances in one transaction.
+pub(crate) fn clock() -> Timestamp {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// Random bytes of cryptographic quality.
+pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // SAFETY: writes N bytes. It fails only without any source of randomness; zeros would make equal ids.
+    if !unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), N) } {
+        guard::throw(PgError::new(super::errdata::INTERNAL_ERROR, "could not generate random values"));
+    }
+    bytes
+}
+
+/// A number in [0, 1).
+pub(crate) fn random_unit() -> f64 {
+    (u64::from_ne_bytes(random_bytes()) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// An `interval`: months, days and microseconds are apart, because a month has no fixed length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Interval {
+    months: i32,
+    days: i32,
+    micros: i64,
+}
+
+impl Interval {
+    /// Parses Postgres' interval syntax.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let text = std::ffi::CString::new(text).ok()?;
+        // SAFETY: the error is not passed on as success: the caller raises its own.
+        unsafe {
+            let words = (size_of::<pg_sys::FunctionCallInfoBaseData>() + 3 * size_of::<pg_sys::NullableDatum>()).div_ceil(8);
+            let mut space = vec![0_u64; words];
+            let fcinfo = space.as_mut_ptr().cast::<pg_sys::FunctionCallInfoBaseData>();
+            (*fcinfo).nargs = 3;
+            let args = (*fcinfo).args.as_mut_ptr();
+            for (i, value) in [Datum::from(text.as_ptr()), Datum::from(0_i32), Datum::from(-1_i32)].into_iter().enumerate() {
+                args.add(i).write(pg_sys::NullableDatum { value, isnull: false });
+            }
+            let datum = guard::attempt(|| raw::interval_in(fcinfo)).ok()?;
+            Self::from_polymorphic_datum(datum, false, Oid::INVALID)
+        }
+    }
+
+    /// Length in microseconds, with months of 30 and days of 24 hours, as Postgres compares intervals.
+    pub(crate) fn micros(self) -> i64 {
+        const DAY: i64 = 86_400_000_000;
+        (i64::from(self.months) * 30 + i64::from(self.days)).saturating_mul(DAY).saturating_add(self.micros)
+    }
+
+    /// `at + self` by the calendar and the session's time zone.
+    pub(crate) fn after(self, at: Timestamp) -> Timestamp {
+        let raw = pg_sys::Interval { time: self.micros, day: self.days, month: self.months };
+        // SAFETY: timestamptz + interval; raises 22008 when out of range.
+        unsafe {
+            pgrx::direct_function_call_as_datum(
+                pg_sys::timestamptz_pl_interval,
+                &[Some(Datum::from(at)), Some(Datum::from(std::ptr::from_ref(&raw)))],
+            )
+            .map_or(at, |datum| datum.value() as i64)
+        }
+    }
+}
+
+impl FromDatum for Interval {
+    unsafe fn from_polymorphic_datum(datum: Datum, is_null: bool, _: Oid) -> Option<Self> {
+        (!is_null).then(|| {
+            let raw = unsafe { &*datum.cast_mut_ptr::<pg_sys::Interval>() };
+            Self { months: raw.month, days: raw.day, micros: raw.time }
+        })
+    }
+}
+
+/// Text of a `timestamptz` in ISO form, for messages.
+pub(crate) fn timestamp_text(at: Timestamp) -> String {
+    // SAFETY: returns a static, NUL-terminated buffer, copied at once.
+    unsafe { core::ffi::CStr::from_ptr(pg_sys::timestamptz_to_str(at)).to_string_lossy().into_owned() }
+}
+
+/// A `timestamptz` as JSON has it: ISO text.
+pub(crate) fn timestamp_json(at: Timestamp) -> Json {
+    to_jsonb(Datum::from(at), pg_sys::TIMESTAMPTZOID)
+}
+
+/// Reads back what [`timestamp_json`] made.
+pub(crate) fn timestamp_from_json(value: &serde_json::Value) -> Option<Timestamp> {
+    let text = std::ffi::CString::new(value.as_str()?).ok()?;
+    // SAFETY: timestamptz_in(text, -, no typmod) of text that Postgres made itself.
+    unsafe {
+        pgrx::direct_function_call_as_datum(
+            pg_sys::timestamptz_in,
+            &[Some(Datum::from(text.as_ptr())), Some(Datum::from(0_i32)), Some(Datum::from(-1_i32))],
+        )
+        .map(|datum| datum.value() as i64)
+    }
+}
+
+/// An argument of a statement.
+pub(crate) trait Argument {
+    fn to_arg(&self) -> Option<Datum>;
+}
+
+macro_rules! by_value {
+    ($($type:ty),*) => {$(
+        impl Argument for $type {
+            fn to_arg(&self) -> Option<Datum> { self.into_datum() }
+        }
+    )*};
+}
+by_value!(bool, i16, i32, i64, f64, Oid);
+
+impl Argument for str {
+    fn to_arg(&self) -> Option<Datum> {
+        self.into_datum()
+    }
+}
+
+impl Argument for String {
+    fn to_arg(&self) -> Option<Datum> {
+        self.as_str().into_datum()
+    }
+}
+
+impl Argument for RunId {
+    fn to_arg(&self) -> Option<Datum> {
+        Some(Datum::from(self.0.as_ptr()))
+    }
+}
+
+impl Argument for Json {
+    fn to_arg(&self) -> Option<Datum> {
+        Some(self.datum())
+    }
+}
+
+/// A `uuid[]`.
+impl Argument for Vec<RunId> {
+    fn to_arg(&self) -> Option<Datum> {
+        let mut elements: Vec<Datum> = self.iter().map(|id| Datum::from(id.0.as_ptr())).collect();
+        Some(array(&mut elements, pg_sys::UUIDOID, 16, false, b'c'))
+    }
+}
+
+/// A `bigint[]`.
+impl Argument for Vec<i64> {
+    fn to_arg(&self) -> Option<Datum> {
+        let mut elements: Vec<Datum> = self.iter().map(|n| Datum::from(*n)).collect();
+        Some(array(&mut elements, pg_sys::INT8OID, 8, true, b'd'))
+    }
+}
+
+fn array(elements: &mut [Datum], element_type: Oid, length: i32, by_value: bool, align: u8) -> Datum {
+    // SAFETY: copies the elements into a palloc'd array.
+    unsafe {
+        Datum::from(pg_sys::construct_array(
+            elements.as_mut_ptr(),
+            elements.len() as i32,
+            element_type,
+            length,
+            by_value,
+            align as core::ffi::c_char,
+        ))
+    }
+}
+
+impl<T: Argument> Argument for Option<T> {
+    fn to_arg(&self) -> Option<Datum> {
+        self.as_ref().and_then(Argument::to_arg)
+    }
+}
+
+impl<T: Argument + ?Sized> Argument for &T {
+    fn to_arg(&self) -> Option<Datum> {
+        (**self).to_arg()
+    }
+}

@@ -1,0 +1,100 @@
+//! Functions of the user as Postgres' catalogues describe them.
+
+use pg_workflow_core::signature::Parameter;
+
+use super::statement;
+use crate::pg::{Json, Oid};
+
+statement!(GET, "function_get", OID, OID);
+statement!(SOURCE, "function_source", OID);
+statement!(LOOKUP, "function_lookup", TEXT, TEXT, TEXT);
+statement!(CAN_LOGIN, "role_can_login", OID);
+
+/// Which way a parameter's value goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    In,
+    InOut,
+    Out,
+}
+
+/// A function or procedure.
+pub(crate) struct Function {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    pub(crate) args: String,
+    pub(crate) owner: Oid,
+    pub(crate) is_procedure: bool,
+    /// Aggregate or window function: not callable here.
+    pub(crate) is_special: bool,
+    pub(crate) returns_set: bool,
+    /// In the order of declaration; OUT parameters only of procedures, for which CALL wants a placeholder.
+    pub(crate) parameters: Vec<(Parameter, Mode)>,
+    /// The last input parameter is VARIADIC.
+    pub(crate) variadic: bool,
+    /// Name and type of a parameter that no JSON value can be converted to.
+    pub(crate) pseudo: Option<(String, String)>,
+    pub(crate) executable: bool,
+    /// Qualified, with argument types: for messages.
+    pub(crate) signature: String,
+}
+
+/// Describes a function as `role` may use it.
+pub(crate) fn get(oid: Oid, role: Oid) -> Option<Function> {
+    GET.first(&[&oid, &role], |row| {
+        let kind: String = row.need(3);
+        let is_procedure = kind == "p";
+        let inputs: i32 = row.need(5);
+        let defaults: i32 = row.need(6);
+        let all = row.need::<Json>(10).to_value();
+        let text = |value: &serde_json::Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+        let mut parameters = Vec::new();
+        let mut pseudo = None;
+        let mut input = 0;
+        for item in all.as_array().into_iter().flatten() {
+            let mode = match text(item, "mode").as_str() {
+                "o" if is_procedure => Mode::Out,
+                "o" | "t" => continue,
+                "b" => Mode::InOut,
+                _ => Mode::In,
+            };
+            // Defaults belong to the last inputs. An INOUT parameter of a procedure gets NULL if nothing else.
+            let has_default = input >= inputs - defaults || (is_procedure && mode == Mode::InOut);
+            if mode != Mode::Out {
+                input += 1;
+            }
+            if item["pseudo"].as_bool().unwrap_or_default() {
+                pseudo = Some((text(item, "name"), text(item, "type")));
+            }
+            parameters.push((Parameter { name: text(item, "name"), type_name: text(item, "type"), has_default }, mode));
+        }
+        Function {
+            schema: row.need(0),
+            name: row.need(1),
+            args: row.need(2),
+            is_procedure,
+            is_special: kind == "a" || kind == "w",
+            returns_set: row.need(4),
+            variadic: row.need(7),
+            executable: row.need(8),
+            owner: row.need(9),
+            parameters,
+            pseudo,
+            signature: row.need(11),
+        }
+    })
+}
+
+/// Source text of a function and its digest.
+pub(crate) fn source(oid: Oid) -> Option<(String, String)> {
+    SOURCE.first(&[&oid], |row| (row.need(0), row.need(1)))
+}
+
+/// The function that has this name and these arguments now.
+pub(crate) fn lookup(schema: &str, name: &str, args: &str) -> Option<Oid> {
+    LOOKUP.first(&[&schema, &name, &args], |row| row.need(0))
+}
+
+pub(crate) fn role_can_login(role: Oid) -> bool {
+    CAN_LOGIN.first(&[&role], |row| row.need(0)).unwrap_or(false)
+}

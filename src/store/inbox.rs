@@ -1,0 +1,38 @@
+//! `signals` and `controls`: what others send to a run.
+
+use super::statement;
+use crate::pg::{Json, Oid, RunId, Timestamp};
+
+statement!(SEND, "signal_insert", UUID, TEXT, JSONB, TEXT, TIMESTAMPTZ, OID);
+statement!(TAKE, "signal_take", UUID, TEXT, INT4, TIMESTAMPTZ);
+statement!(ASK, "control_insert", UUID, TEXT, TEXT, TIMESTAMPTZ, OID);
+statement!(ANSWER, "control_take", UUID);
+
+/// Keeps a signal for the run; false if its key was sent before.
+pub(crate) fn send(run: RunId, name: &str, payload: &Json, key: Option<&str>, at: Timestamp, by: Oid) -> bool {
+    SEND.first(&[&run, &name, payload, &key, &at, &by], |_| ()).is_some()
+}
+
+/// Consumes the oldest signal of a name for step `n`.
+pub(crate) fn take(run: RunId, name: &str, n: i32, at: Timestamp) -> Option<Json> {
+    TAKE.first(&[&run, &name, &n, &at], |row| row.need(0))
+}
+
+/// What an operator can ask of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Cancel,
+}
+
+/// Asks something of a run.
+pub(crate) fn ask(run: RunId, action: Action, reason: Option<&str>, at: Timestamp, by: Oid) {
+    let action = match action {
+        Action::Cancel => "cancel",
+    };
+    ASK.run(&[&run, &action, &reason, &at, &by]);
+}
+
+/// Takes what was asked of a run: the reason of each request for a cancel.
+pub(crate) fn take_cancels(run: RunId) -> Vec<Option<String>> {
+    ANSWER.query(&[&run], |row| row.get(1))
+}

@@ -1,0 +1,23 @@
+//! Rows in, rows out: one file a family of tables. The only caller of `pg::spi`'s statements; the SQL lies in
+//! `sql/queries/`, where it can be read without Rust. Everything here runs inside `pg::scope::as_engine` or in a worker's
+//! engine state.
+
+pub(crate) mod definitions;
+pub(crate) mod functions;
+pub(crate) mod home;
+pub(crate) mod inbox;
+pub(crate) mod ready;
+pub(crate) mod runs;
+pub(crate) mod steps;
+pub(crate) mod timers;
+
+/// A statement from `sql/queries/`.
+macro_rules! statement {
+    ($name:ident, $file:literal $(, $type:ident)*) => {
+        static $name: $crate::pg::spi::Statement = $crate::pg::spi::Statement::new(
+            include_str!(concat!("../../sql/queries/", $file, ".sql")),
+            &[$($crate::pg::spi::types::$type),*],
+        );
+    };
+}
+pub(crate) use statement;

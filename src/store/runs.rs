@@ -1,0 +1,185 @@
+//! `runs`: one row a run.
+
+use super::statement;
+use crate::pg::{Json, Oid, RunId, Timestamp};
+
+statement!(INSERT, "run_insert", UUID, TEXT, INT4, INT4, OID, INT4, JSONB, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ);
+statement!(BY_ID, "run_by_id", TEXT);
+statement!(LOCK, "run_lock", UUIDS);
+statement!(EXISTING, "run_exists", UUIDS);
+statement!(WAITS, "run_waits", UUID, TEXT, TEXT, TIMESTAMPTZ);
+statement!(CLOSE, "run_close", UUID, TEXT, JSONB, JSONB, TIMESTAMPTZ, TIMESTAMPTZ);
+statement!(GET, "run_get", UUID);
+statement!(VALUE, "value_get", UUID, TEXT);
+
+/// Where a run stands. `running` is written only when a run commits in the middle of its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    Pending,
+    Running,
+    Waiting,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl Status {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    fn from_name(name: &str) -> Self {
+        match name {
+            "running" => Self::Running,
+            "waiting" => Self::Waiting,
+            "completed" => Self::Completed,
+            "failed" => Self::Failed,
+            "cancelled" => Self::Cancelled,
+            _ => Self::Pending,
+        }
+    }
+
+    pub(crate) fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Running | Self::Waiting)
+    }
+}
+
+/// A run about to be inserted.
+pub(crate) struct NewRun<'a> {
+    pub(crate) run_id: RunId,
+    pub(crate) id: &'a str,
+    pub(crate) seq: i32,
+    pub(crate) def_id: i32,
+    pub(crate) owner: Oid,
+    pub(crate) priority: i32,
+    pub(crate) input: &'a Json,
+    pub(crate) created_at: Timestamp,
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) start_at: Option<Timestamp>,
+}
+
+/// Inserts a run; false if the id has a run of that number already. Waits for a transaction that is inserting the same.
+pub(crate) fn insert(run: &NewRun) -> bool {
+    INSERT
+        .first(
+            &[
+                &run.run_id,
+                &run.id,
+                &run.seq,
+                &run.def_id,
+                &run.owner,
+                &run.priority,
+                run.input,
+                &run.created_at,
+                &run.deadline,
+                &run.start_at,
+            ],
+            |_| (),
+        )
+        .is_some()
+}
+
+/// A run as clients see it.
+pub(crate) struct Found {
+    pub(crate) run_id: RunId,
+    pub(crate) seq: i32,
+    pub(crate) owner: Oid,
+    pub(crate) priority: i16,
+    pub(crate) status: Status,
+    pub(crate) input: Json,
+    pub(crate) result: Option<Json>,
+    pub(crate) error: Option<Json>,
+    pub(crate) waiting_for: Option<String>,
+    /// The function, qualified and with its arguments.
+    pub(crate) function: String,
+    pub(crate) workflow: String,
+}
+
+/// The open run of an id, or the last.
+pub(crate) fn by_id(id: &str) -> Option<Found> {
+    BY_ID.first(&[&id], |row| Found {
+        run_id: row.need(0),
+        seq: row.need(1),
+        owner: row.need(3),
+        priority: row.need(4),
+        status: Status::from_name(&row.need::<String>(5)),
+        input: row.need(6),
+        result: row.get(7),
+        error: row.get(8),
+        waiting_for: row.get(9),
+        function: row.need(10),
+        workflow: row.need(11),
+    })
+}
+
+/// A run that this transaction is the one writer of.
+pub(crate) struct Locked {
+    pub(crate) run_id: RunId,
+    pub(crate) def_id: i32,
+    pub(crate) owner: Oid,
+    pub(crate) priority: i16,
+    pub(crate) status: Status,
+    pub(crate) id: String,
+    pub(crate) input: Json,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) start_at: Option<Timestamp>,
+    /// Something was asked of it (`controls`).
+    pub(crate) controlled: bool,
+}
+
+/// Locks those of `ids` that no other executor holds.
+pub(crate) fn lock(ids: &Vec<RunId>) -> Vec<Locked> {
+    LOCK.query(&[ids], |row| Locked {
+        run_id: row.need(0),
+        def_id: row.need(1),
+        owner: row.need(2),
+        priority: row.need(3),
+        status: Status::from_name(&row.need::<String>(4)),
+        id: row.need(5),
+        input: row.need(6),
+        started_at: row.get(7),
+        deadline: row.get(8),
+        start_at: row.get(9),
+        controlled: row.need(10),
+    })
+}
+
+/// Those of `ids` that have a row, locked or not.
+pub(crate) fn existing(ids: &Vec<RunId>) -> Vec<RunId> {
+    EXISTING.query(&[ids], |row| row.need(0))
+}
+
+/// The run goes on later: as `Running` (more to do) or `Waiting`.
+pub(crate) fn set_open(run: RunId, status: Status, waiting_for: Option<&str>, started_at: Timestamp) {
+    WAITS.run(&[&run, &status.name(), &waiting_for, &started_at]);
+}
+
+/// The run has ended.
+pub(crate) fn close(
+    run: RunId,
+    status: Status,
+    result: Option<&Json>,
+    error: Option<&Json>,
+    started_at: Timestamp,
+    finished_at: Timestamp,
+) {
+    CLOSE.run(&[&run, &status.name(), &result, &error, &started_at, &finished_at]);
+}
+
+/// Everything about a run as one object.
+pub(crate) fn get(run: RunId) -> Option<Json> {
+    GET.first(&[&run], |row| row.need(0))
+}
+
+/// The value last published under `name`.
+pub(crate) fn published(run: RunId, name: &str) -> Option<Json> {
+    VALUE.first(&[&run, &name], |row| row.get(0)).flatten()
+}

@@ -1,0 +1,145 @@
+//! `steps`: the history of each run.
+
+use super::statement;
+use crate::pg::{Json, RunId, Timestamp};
+
+statement!(LOAD, "steps_load", UUID);
+statement!(
+    INSERT, "step_insert", UUID, INT4, TEXT, TEXT, TEXT, INT4, INT4, JSONB, JSONB, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ
+);
+statement!(UPDATE, "step_update", UUID, INT4, TEXT, INT4, JSONB, JSONB, TIMESTAMPTZ, TIMESTAMPTZ);
+statement!(ABANDON, "steps_abandon", UUID, TIMESTAMPTZ);
+
+/// What a recorded call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Step,
+    Sleep,
+    Signal,
+    /// wf_now, wf_random, wf_uuid.
+    Value,
+    Set,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Step => "step",
+            Self::Sleep => "sleep",
+            Self::Signal => "signal",
+            Self::Value => "value",
+            Self::Set => "set",
+        }
+    }
+
+    fn from_name(name: &str) -> Self {
+        match name {
+            "sleep" => Self::Sleep,
+            "signal" => Self::Signal,
+            "value" => Self::Value,
+            "set" => Self::Set,
+            _ => Self::Step,
+        }
+    }
+}
+
+/// A row of the history.
+#[derive(Clone)]
+pub(crate) struct StepRow {
+    pub(crate) n: i32,
+    pub(crate) kind: Kind,
+    pub(crate) status: StepStatus,
+    pub(crate) name: String,
+    pub(crate) occurrence: i32,
+    pub(crate) attempt: i32,
+    pub(crate) due_at: Option<Timestamp>,
+    pub(crate) result: Option<Json>,
+    pub(crate) error: Option<Json>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StepStatus {
+    Waiting,
+    Retrying,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl StepStatus {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Retrying => "retrying",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    fn from_name(name: &str) -> Self {
+        match name {
+            "waiting" => Self::Waiting,
+            "retrying" => Self::Retrying,
+            "failed" => Self::Failed,
+            "cancelled" => Self::Cancelled,
+            _ => Self::Completed,
+        }
+    }
+
+    pub(crate) fn is_open(self) -> bool {
+        matches!(self, Self::Waiting | Self::Retrying)
+    }
+}
+
+/// The history of a run, in order.
+pub(crate) fn load(run: RunId) -> Vec<StepRow> {
+    LOAD.query(&[&run], |row| StepRow {
+        n: row.need(0),
+        kind: Kind::from_name(&row.need::<String>(1)),
+        status: StepStatus::from_name(&row.need::<String>(2)),
+        name: row.need(3),
+        occurrence: row.need(4),
+        attempt: row.need(5),
+        due_at: row.get(6),
+        result: row.get(7),
+        error: row.get(8),
+    })
+}
+
+/// Appends to the history. `finished_at` is NULL for a step that is still open.
+pub(crate) fn insert(run: RunId, step: &StepRow, started_at: Timestamp, finished_at: Option<Timestamp>) {
+    INSERT.run(&[
+        &run,
+        &step.n,
+        &step.kind.name(),
+        &step.status.name(),
+        &step.name,
+        &step.occurrence,
+        &step.attempt,
+        &step.result,
+        &step.error,
+        &started_at,
+        &finished_at,
+        &step.due_at,
+    ]);
+}
+
+/// Writes what has become of an open step.
+pub(crate) fn update(run: RunId, step: &StepRow, finished_at: Option<Timestamp>) {
+    UPDATE.run(&[
+        &run,
+        &step.n,
+        &step.status.name(),
+        &step.attempt,
+        &step.result,
+        &step.error,
+        &finished_at,
+        &step.due_at,
+    ]);
+}
+
+/// The run ends while steps are open: they have come to nothing.
+pub(crate) fn abandon(run: RunId, at: Timestamp) {
+    ABANDON.run(&[&run, &at]);
+}

@@ -1,0 +1,72 @@
+//! The processes: launcher, schedulers, executors. See README.md for how they wake each other.
+
+mod executor;
+mod launcher;
+mod scheduler;
+
+use crate::hub::slots;
+use crate::pg::process::{self, WorkerSpec};
+use crate::pg::{Oid, PgError, callback, catalog, errdata, latch, scope, shared, txn};
+use crate::store::home;
+
+/// Registers launcher, shared memory and hooks; from `_PG_init`.
+pub(crate) fn init() {
+    callback::on_extension_drop(crate::hub::hints::dropped);
+    callback::around_database_commands(close_database, open_database);
+    if process::preloading() {
+        shared::on_startup(slots::request, slots::startup);
+        process::register_static(&WorkerSpec {
+            kind: "pg_workflow launcher",
+            title: "pg_workflow launcher",
+            function: "pg_workflow_launcher",
+            database: Oid::INVALID,
+            role: Oid::INVALID,
+        });
+    }
+}
+
+/// Sends our workers out of a database and waits until they are gone, as Postgres itself does with autovacuum's.
+fn close_database(database: Oid) {
+    const PATIENCE: i64 = 10_000_000;
+    let until = crate::pg::clock() + PATIENCE;
+    while !slots::close_database(database) && crate::pg::clock() < until {
+        // Nobody tells us when they are gone; this is the one place that looks again, while a DROP DATABASE waits.
+        latch::wait(Some(10_000));
+    }
+}
+
+fn open_database(database: Oid) {
+    slots::open_database(database, catalog::database_exists(database));
+}
+
+/// What a worker finds when it looks whether it belongs here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Belongs {
+    Yes,
+    /// The extension is not (or no longer) installed.
+    NoExtension,
+    /// Library and schema are of different versions, or the database is a copy: nothing is to be run.
+    NotNow,
+}
+
+/// Looks at extension, version and home, in a transaction of its own.
+fn belongs() -> Belongs {
+    let looked = txn::transaction(|| {
+        scope::as_engine(|| {
+            let Some(version) = home::extension_version() else { return Belongs::NoExtension };
+            // is_here() is of this version's schema: asked second.
+            if version == env!("CARGO_PKG_VERSION") && home::is_here() { Belongs::Yes } else { Belongs::NotNow }
+        })
+    });
+    looked.unwrap_or_else(|error| {
+        errdata::log(error);
+        Belongs::NotNow
+    })
+}
+
+fn log_no_slot() {
+    errdata::log(PgError {
+        hint: Some("Raise max_worker_processes.".to_owned()),
+        ..PgError::new(errdata::pack(*b"53400"), "pg_workflow finds no free background worker slot and waits for one")
+    });
+}

@@ -1,0 +1,136 @@
+//! The scheduler: one a database. Moves due timers to the ready queue and starts executors where they are missing.
+
+use std::collections::HashMap;
+
+use crate::engine::batch;
+use crate::hub::slots::{self, Kind};
+use crate::pg::process::{self, WorkerSpec, worker_main};
+use crate::pg::{Oid, Timestamp, clock, errdata, latch, scope, txn};
+use crate::settings;
+use crate::store::{ready, timers};
+
+use super::Belongs;
+
+worker_main!(pg_workflow_scheduler, main);
+
+/// Pause before an executor is started again for a role whose last one did not come up.
+const RESTART_PAUSE: i64 = 1_000_000;
+
+fn main(database: Oid) {
+    process::install_signal_handlers();
+    process::connect(Some(database), None);
+    slots::register(Kind::Scheduler, crate::pg::scope::current_user());
+    let mut scheduler = Scheduler { database, started: HashMap::new(), complained: false, idling: false };
+    loop {
+        txn::check_for_interrupts();
+        process::reload_if_asked();
+        if slots::asked_to_quit() {
+            return;
+        }
+        let next = match super::belongs() {
+            Belongs::NoExtension => {
+                slots::unwant_scheduler(database);
+                return;
+            }
+            Belongs::NotNow => {
+                scheduler.idle_once();
+                None
+            }
+            Belongs::Yes => scheduler.work(),
+        };
+        process::report_stats();
+        process::report_idle();
+        latch::wait(next.map(|at| at - clock()));
+    }
+}
+
+struct Scheduler {
+    database: Oid,
+    /// When an executor was last started for a role.
+    started: HashMap<Oid, Timestamp>,
+    complained: bool,
+    idling: bool,
+}
+
+impl Scheduler {
+    /// Says once why nothing is run here.
+    fn idle_once(&mut self) {
+        slots::set_next_due(Some(i64::MIN));
+        if !std::mem::replace(&mut self.idling, true) {
+            errdata::log_text("pg_workflow runs nothing in this database: see wf_health() there");
+        }
+    }
+
+    /// Does what is due; returns when to look again.
+    fn work(&mut self) -> Option<Timestamp> {
+        self.idling = false;
+        process::report_running("pg_workflow: timers and executors");
+        // Announced before the look: a timer that is committed after it wakes us.
+        slots::set_next_due(None);
+        let looked = txn::transaction(|| {
+            scope::as_engine(|| {
+                let more = batch::move_timers();
+                let next = if more { Some(clock()) } else { timers::next() };
+                (next, ready::owners())
+            })
+        });
+        let (next, owners) = match looked {
+            Ok(looked) => looked,
+            Err(error) => {
+                errdata::log(error);
+                return Some(clock() + RESTART_PAUSE);
+            }
+        };
+        slots::set_next_due(next);
+        let requested = slots::take_requests(self.database);
+        let mut again = next;
+        for role in owners.into_iter().chain(requested.iter().copied()) {
+            if let Some(at) = self.provide(role, requested.contains(&role)) {
+                again = Some(again.map_or(at, |other| other.min(at)));
+            }
+        }
+        again
+    }
+
+    /// Sees to it that a role with work has an executor (one more, if `more` was asked for). Returns when to try again.
+    fn provide(&mut self, role: Oid, more: bool) -> Option<Timestamp> {
+        let (count, idle) = slots::executors(self.database, role);
+        if count > 0 && idle {
+            slots::wake_executor(self.database, role);
+            return None;
+        }
+        if count >= settings::max_executors() || (count > 0 && !more) {
+            return None;
+        }
+        let now = clock();
+        if count == 0
+            && let Some(at) = self.started.get(&role)
+            && now < at + RESTART_PAUSE
+        {
+            // Just started and not there yet, or gone again at once (no CONNECT privilege, role limit reached).
+            return Some(at + RESTART_PAUSE);
+        }
+        let name = txn::transaction(|| crate::pg::fmgr::role_name(role)).unwrap_or_default();
+        let spec = WorkerSpec {
+            kind: "pg_workflow executor",
+            title: &format!("pg_workflow executor for role {name} in database {}", self.database.to_u32()),
+            function: "pg_workflow_executor",
+            database: self.database,
+            role,
+        };
+        if process::start_dynamic(&spec) {
+            self.complained = false;
+            self.started.insert(role, now);
+            return None;
+        }
+        if count > 0 {
+            return None;
+        }
+        // No slot free and the role has no executor at all: an idle one of another role gives way.
+        slots::make_room(self.database, role);
+        if !std::mem::replace(&mut self.complained, true) {
+            super::log_no_slot();
+        }
+        Some(now + RESTART_PAUSE)
+    }
+}
