@@ -11,7 +11,7 @@ LIMIT=120 # seconds that anything here may take
 # In one line, unaligned, as the ordinary role that the workflow belongs to.
 ask() { psql -XqAt -F ' ' -v ON_ERROR_STOP=1 -U etl -d demo -c "$1"; }
 # For the reader.
-show() { psql -Xq -P footer=off -v ON_ERROR_STOP=1 -U etl -d demo -c "$1"; }
+show() { psql -Xq -P footer=off -P pager=off -v ON_ERROR_STOP=1 -U etl -d demo -c "$1"; }
 
 # bar DONE OF TEXT: one line, rewritten on a terminal.
 bar() {
@@ -77,7 +77,8 @@ run() {
     cluster_kill "$dir"
     say "kill -9: the server is gone, all $KILLED processes of it"
     cluster_start "$dir"
-    say "started again; $(ask "SELECT count(*) FROM wf.steps WHERE id = 'iso-etl' AND name LIKE 'load %'") countries were on record at this moment"
+    # Not a count of steps: the workers are already at it again.
+    say "started again: $(ask 'SELECT count(*) FROM loaded WHERE server_started < pg_postmaster_start_time()') countries are there, and it goes on"
     follow "status = 'waiting'"
 
     say "the workflow waits: $(ask "SELECT waiting_for FROM wf.workflows WHERE id = 'iso-etl'")"

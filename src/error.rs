@@ -15,7 +15,11 @@ pub(crate) enum Error {
     #[error("{name} must not be empty")]
     EmptyArgument { name: &'static str },
     #[error("{name} is too long")]
-    TooLong { name: &'static str, bytes: usize, limit: usize },
+    TooLong {
+        name: &'static str,
+        bytes: usize,
+        limit: usize,
+    },
     #[error("{name} must be {expected}")]
     WrongArgument { name: &'static str, expected: String },
     #[error("{first} and {second} cannot be given together")]
@@ -34,13 +38,21 @@ pub(crate) enum Error {
     #[error("function name \"{name}\" is not unique for this input")]
     AmbiguousFunction { name: String, candidates: Vec<String> },
     #[error("input does not fit {function}")]
-    InputMismatch { function: String, detail: String, hint: String },
+    InputMismatch {
+        function: String,
+        detail: String,
+        hint: String,
+    },
     #[error("permission denied for function {0}")]
     NoExecute(String),
     #[error("role \"{0}\" cannot own workflow instances")]
     RoleCannotLogin(String),
     #[error("parameter \"{parameter}\" of {function} has the pseudo-type {type_name}")]
-    PseudoType { function: String, parameter: String, type_name: String },
+    PseudoType {
+        function: String,
+        parameter: String,
+        type_name: String,
+    },
 
     #[error("workflow instance \"{0}\" does not exist")]
     UnknownInstance(String),
@@ -51,7 +63,11 @@ pub(crate) enum Error {
     #[error("workflow instance \"{id}\" has ended")]
     InstanceEnded { id: String, status: String },
     #[error("workflow instance \"{id}\" has not ended")]
-    NotEnded { id: String, detail: String, hint: &'static str },
+    NotEnded {
+        id: String,
+        detail: String,
+        hint: &'static str,
+    },
     #[error("workflow instance \"{id}\" was cancelled")]
     InstanceCancelled { id: String, reason: Option<String> },
 
@@ -71,7 +87,11 @@ pub(crate) enum Error {
     #[error("step \"{step}\" did not end within its timeout")]
     StepTimeout { step: String, micros: i64 },
     #[error("version {version} of workflow \"{workflow}\" cannot be restored")]
-    VersionLost { workflow: String, version: i32, detail: String },
+    VersionLost {
+        workflow: String,
+        version: i32,
+        detail: String,
+    },
 
     #[error("cannot PREPARE a transaction that has started, signalled or cancelled a workflow")]
     PrepareTransaction,
@@ -84,7 +104,9 @@ impl Error {
         use Error::*;
         pack(*match self {
             NullArgument(_) => b"22004",
-            EmptyArgument { .. } | WrongArgument { .. } | Together { .. } | Options(_) | InputMismatch { .. } => b"22023",
+            EmptyArgument { .. } | WrongArgument { .. } | Together { .. } | Options(_) | InputMismatch { .. } => {
+                b"22023"
+            }
             TooLong { .. } | TooLarge { .. } => b"54000",
             UnknownWorkflow(_) | UnknownFunction(_) => b"42883",
             NotAFunction(_) => b"42809",
@@ -113,7 +135,10 @@ impl Error {
             InputMismatch { detail, .. } | InstanceExists { detail, .. } | VersionLost { detail, .. } => detail.clone(),
             NotEnded { detail, .. } => detail.clone(),
             InstanceEnded { status, .. } => format!("Its status is {status}."),
-            InstanceCancelled { reason: Some(reason), .. } | Cancelled { reason: Some(reason) } => {
+            InstanceCancelled {
+                reason: Some(reason), ..
+            }
+            | Cancelled { reason: Some(reason) } => {
                 format!("Reason: {reason}.")
             }
             Diverged { expected, found } => format!("Expected {expected}, found {found}."),

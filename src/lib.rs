@@ -16,16 +16,29 @@ use pgrx::prelude::*;
 // The install script, in order. Tables are created once and changed by update scripts; functions and views are replaced
 // by every update.
 extension_sql_file!("../sql/tables/00_schemas.sql", name = "schemas", bootstrap);
-extension_sql_file!("../sql/tables/10_definitions.sql", name = "definitions", requires = ["schemas"]);
+extension_sql_file!(
+    "../sql/tables/10_definitions.sql",
+    name = "definitions",
+    requires = ["schemas"]
+);
 extension_sql_file!("../sql/tables/20_runs.sql", name = "runs", requires = ["definitions"]);
 extension_sql_file!("../sql/tables/30_ready.sql", name = "ready", requires = ["runs"]);
 extension_sql_file!("../sql/tables/40_inbox.sql", name = "inbox", requires = ["ready"]);
 extension_sql_file!("../sql/tables/50_home.sql", name = "home", requires = ["inbox"]);
 extension_sql_file!("../sql/functions/10_client.sql", name = "client", requires = ["home"]);
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
-extension_sql_file!("../sql/functions/30_operate.sql", name = "operate", requires = ["inside"]);
+extension_sql_file!(
+    "../sql/functions/30_operate.sql",
+    name = "operate",
+    requires = ["inside"]
+);
 extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["operate"]);
-extension_sql_file!("../sql/functions/90_announce.sql", name = "announce", requires = ["views"], finalize);
+extension_sql_file!(
+    "../sql/functions/90_announce.sql",
+    name = "announce",
+    requires = ["views"],
+    finalize
+);
 
 /// Called by Postgres when the library is loaded: by the postmaster if it is preloaded, else by each session that calls
 /// one of the functions.

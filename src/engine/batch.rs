@@ -8,8 +8,8 @@ use std::collections::HashSet;
 
 use pg_workflow_core::batch::{BUDGET, Pace};
 
-use crate::engine::turn::{self, Around, End};
 use crate::engine::target;
+use crate::engine::turn::{self, Around, End};
 use crate::hub::{hints, slots};
 use crate::pg::{Oid, PgError, RunId, Timestamp, clock, process, scope, txn};
 use crate::store::ready::{self, Ticket};
@@ -132,7 +132,10 @@ impl Batcher {
         if locked.len() == ids.len() {
             return locked;
         }
-        let missing: Vec<RunId> = ids.into_iter().filter(|id| !locked.iter().any(|run| run.run_id == *id)).collect();
+        let missing: Vec<RunId> = ids
+            .into_iter()
+            .filter(|id| !locked.iter().any(|run| run.run_id == *id))
+            .collect();
         for held in runs::existing(&missing) {
             // Announce first, look once more, then leave it alone until its holder lets go: so the letting go is either
             // seen by the second look or comes after the announcement.
@@ -152,7 +155,15 @@ impl Batcher {
             return End::Settled;
         }
         let forced = self.forced.take_if(|(id, _)| *id == run.run_id).map(|(_, error)| error);
-        turn::take(run, &mut Around { pace: &mut self.pace, alone, until, forced })
+        turn::take(
+            run,
+            &mut Around {
+                pace: &mut self.pace,
+                alone,
+                until,
+                forced,
+            },
+        )
     }
 
     /// The transaction of the last batch has failed with `error`. Returns how long to pause before the next, in
@@ -185,7 +196,11 @@ const TIMER_BATCH: i32 = 1000;
 pub(crate) fn move_timers() -> bool {
     let moved = timers::move_due(clock(), TIMER_BATCH);
     let count = moved.len();
-    moved.into_iter().collect::<HashSet<_>>().into_iter().for_each(hints::ready);
+    moved
+        .into_iter()
+        .collect::<HashSet<_>>()
+        .into_iter()
+        .for_each(hints::ready);
     count == TIMER_BATCH as usize
 }
 

@@ -101,7 +101,11 @@ pub(crate) fn step(name: &str, read: impl FnOnce() -> Result<StepCall, Error>) -
                 retry: call.retry.map(|json| read_policy(&json)).transpose()?,
                 timeout: call.timeout.map(|timeout| positive(timeout, "timeout")).transpose()?,
             };
-            Ok(Want::Step { name: call.name, index, spec })
+            Ok(Want::Step {
+                name: call.name,
+                index,
+                spec,
+            })
         })
     })?;
     Ok(deliver(answer))
@@ -120,12 +124,20 @@ pub(crate) fn duration(text: &str) -> Option<i64> {
 pub(crate) fn positive(interval: Interval, name: &'static str) -> Result<i64, Error> {
     Some(interval.micros())
         .filter(|micros| *micros > 0)
-        .ok_or_else(|| Error::WrongArgument { name, expected: "a positive interval".to_owned() })
+        .ok_or_else(|| Error::WrongArgument {
+            name,
+            expected: "a positive interval".to_owned(),
+        })
 }
 
 pub(crate) fn sleep(name: &str, until: Wake, function: &'static str) -> Result<(), Error> {
     let answer = with_history(function, |history| {
-        history.answer(Kind::Sleep, name, clock(), |_| Ok(Want::Sleep { name: name.to_owned(), until }))
+        history.answer(Kind::Sleep, name, clock(), |_| {
+            Ok(Want::Sleep {
+                name: name.to_owned(),
+                until,
+            })
+        })
     })?;
     deliver(answer);
     Ok(())
@@ -133,7 +145,12 @@ pub(crate) fn sleep(name: &str, until: Wake, function: &'static str) -> Result<(
 
 pub(crate) fn wait_signal(name: &str, timeout: Option<Interval>) -> Result<Option<Json>, Error> {
     let answer = with_history("wf_wait_signal", |history| {
-        history.answer(Kind::Signal, name, clock(), |_| Ok(Want::Signal { name: name.to_owned(), timeout }))
+        history.answer(Kind::Signal, name, clock(), |_| {
+            Ok(Want::Signal {
+                name: name.to_owned(),
+                timeout,
+            })
+        })
     })?;
     Ok(deliver(answer))
 }

@@ -50,7 +50,11 @@ pub(crate) fn load(def_id: i32, owner: Oid) -> Result<Rc<Code>, PgError> {
     if let Some(code) = cached {
         return Ok(code);
     }
-    let lost = |detail: String| Error::VersionLost { workflow: format!("definition {def_id}"), version: 0, detail };
+    let lost = |detail: String| Error::VersionLost {
+        workflow: format!("definition {def_id}"),
+        version: 0,
+        detail,
+    };
     let definition = definitions::get(def_id).ok_or_else(|| lost("Its definition is missing.".to_owned()))?;
     let function = pinned(&definition, owner)?;
     let options = WorkflowOptions::from_json(&definition.options.to_value(), &calls::duration).unwrap_or_default();
@@ -76,7 +80,8 @@ fn pinned(definition: &Definition, owner: Oid) -> Result<Function, PgError> {
         Some(oid) => oid,
         None => restore(definition, &copy)?,
     };
-    let function = functions::get(oid, owner).ok_or_else(|| lost(definition, "It could not be read back.".to_owned()))?;
+    let function =
+        functions::get(oid, owner).ok_or_else(|| lost(definition, "It could not be read back.".to_owned()))?;
     if function.executable {
         return Ok(function);
     }
@@ -90,7 +95,11 @@ fn pinned(definition: &Definition, owner: Oid) -> Result<Function, PgError> {
 }
 
 fn lost(definition: &Definition, detail: String) -> Error {
-    Error::VersionLost { workflow: definition.workflow.clone(), version: definition.version, detail }
+    Error::VersionLost {
+        workflow: definition.workflow.clone(),
+        version: definition.version,
+        detail,
+    }
 }
 
 fn copy_signature(definition: &Definition, copy: &str) -> String {
@@ -116,7 +125,10 @@ fn restore(definition: &Definition, copy: &str) -> Result<Oid, PgError> {
     txn::subtransaction(|| {
         run_ddl("SET LOCAL check_function_bodies = off");
         run_ddl(&format!("CREATE FUNCTION {VERSIONS}.{copy}({rest}"));
-        run_ddl(&format!("ALTER FUNCTION {signature} OWNER TO {}", catalog::quote_identifier(&owner)));
+        run_ddl(&format!(
+            "ALTER FUNCTION {signature} OWNER TO {}",
+            catalog::quote_identifier(&owner)
+        ));
         run_ddl(&format!("REVOKE ALL ON FUNCTION {signature} FROM PUBLIC"));
         run_ddl(&format!("ALTER EXTENSION pg_workflow ADD FUNCTION {signature}"));
     })

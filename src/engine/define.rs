@@ -38,7 +38,10 @@ fn with_cache<T>(f: impl FnOnce(&mut Cache) -> T) -> T {
     let generation = catalog::functions_generation();
     CACHE.with_borrow_mut(|cache| {
         if cache.generation != generation {
-            *cache = Cache { generation, ..Cache::default() };
+            *cache = Cache {
+                generation,
+                ..Cache::default()
+            };
         }
         f(cache)
     })
@@ -62,7 +65,12 @@ fn resolve_function(workflow: &str, function: &Function, options: &Json) -> Resu
         return Err(Error::NotAFunction(function.signature.clone()));
     }
     let search_path = scope::search_path();
-    let key = (workflow.to_owned(), function.signature.clone(), search_path.clone(), options.to_text());
+    let key = (
+        workflow.to_owned(),
+        function.signature.clone(),
+        search_path.clone(),
+        options.to_text(),
+    );
     let (def_id, version) = match with_cache(|cache| cache.definitions.get(&key).copied()) {
         Some(known) => known,
         None => {
@@ -74,7 +82,12 @@ fn resolve_function(workflow: &str, function: &Function, options: &Json) -> Resu
         }
     };
     let options = WorkflowOptions::from_json(&options.to_value(), &calls::duration)?;
-    Ok(Resolved { def_id, version, options, function: function_text(function) })
+    Ok(Resolved {
+        def_id,
+        version,
+        options,
+        function: function_text(function),
+    })
 }
 
 /// As `store::runs::Found::function` has it.
@@ -83,7 +96,12 @@ fn function_text(function: &Function) -> String {
 }
 
 /// Id and version of the definition, and whether it was there before (a row of our own may yet be rolled back).
-fn record(workflow: &str, function: &Function, search_path: String, options: &Json) -> Result<((i32, i32), bool), Error> {
+fn record(
+    workflow: &str,
+    function: &Function,
+    search_path: String,
+    options: &Json,
+) -> Result<((i32, i32), bool), Error> {
     let gone = || Error::UnknownWorkflow(workflow.to_owned());
     let oid = functions::lookup(&function.schema, &function.name, &function.args).ok_or_else(gone)?;
     let (source, md5) = functions::source(oid).ok_or_else(gone)?;
@@ -114,7 +132,11 @@ pub(crate) fn check_owner(role: Oid) -> Result<(), Error> {
         with_cache(|cache| cache.may_own.insert(role.to_u32(), may));
         may
     });
-    if may { Ok(()) } else { Err(Error::RoleCannotLogin(crate::pg::fmgr::role_name(role))) }
+    if may {
+        Ok(())
+    } else {
+        Err(Error::RoleCannotLogin(crate::pg::fmgr::role_name(role)))
+    }
 }
 
 /// Gives a workflow a name and options; returns the version of its code.
@@ -138,7 +160,11 @@ pub(crate) fn define(name: &str, function: &str, options: &Json) -> Result<i32, 
         return Err(Error::NoExecute(found.signature.clone()));
     }
     let resolved = resolve_function(name, found, options)?;
-    let qualified = format!("{}.{}", catalog::quote_identifier(&found.schema), catalog::quote_identifier(&found.name));
+    let qualified = format!(
+        "{}.{}",
+        catalog::quote_identifier(&found.schema),
+        catalog::quote_identifier(&found.name)
+    );
     let role = scope::current_user();
     scope::as_engine(|| definitions::define(name, role, &qualified, options));
     Ok(resolved.version)

@@ -13,13 +13,26 @@ use crate::store::steps::{self, Kind, StepRow, StepStatus};
 /// What a run's function wants that its history does not have.
 pub(crate) enum Want {
     /// A step that was never begun, or (with `index`) one whose retry is due.
-    Step { name: String, index: Option<usize>, spec: StepSpec },
-    Sleep { name: String, until: Wake },
-    Signal { name: String, timeout: Option<Interval> },
+    Step {
+        name: String,
+        index: Option<usize>,
+        spec: StepSpec,
+    },
+    Sleep {
+        name: String,
+        until: Wake,
+    },
+    Signal {
+        name: String,
+        timeout: Option<Interval>,
+    },
     /// The answer of an open entry is not there yet.
     Blocked,
     /// Another call than the history has next.
-    Diverged { expected: String, found: String },
+    Diverged {
+        expected: String,
+        found: String,
+    },
 }
 
 /// When a sleep ends.
@@ -67,7 +80,14 @@ pub(crate) struct History {
 impl History {
     /// The history of a run that has none.
     pub(crate) fn empty(run: RunId) -> Self {
-        Self { run, entries: Vec::new(), index: HashMap::new(), replay: 0, asked: 0, want: None }
+        Self {
+            run,
+            entries: Vec::new(),
+            index: HashMap::new(),
+            replay: 0,
+            asked: 0,
+            want: None,
+        }
     }
 
     pub(crate) fn load(run: RunId) -> Self {
@@ -80,8 +100,16 @@ impl History {
 
     fn push(&mut self, row: StepRow, unwritten: bool) -> usize {
         let position = self.entries.len();
-        self.index.entry((row.kind, row.name.clone())).or_default().entries.push(position);
-        self.entries.push(Entry { row, asked_in: 0, unwritten });
+        self.index
+            .entry((row.kind, row.name.clone()))
+            .or_default()
+            .entries
+            .push(position);
+        self.entries.push(Entry {
+            row,
+            asked_in: 0,
+            unwritten,
+        });
         position
     }
 
@@ -163,7 +191,10 @@ impl History {
 
     /// If a call that is not recorded comes while recorded ones have not been asked for: the other path.
     fn departure(&self, found: &str) -> Option<Want> {
-        self.unasked().map(|expected| Want::Diverged { expected, found: found.to_owned() })
+        self.unasked().map(|expected| Want::Diverged {
+            expected,
+            found: found.to_owned(),
+        })
     }
 
     /// The first recorded call that the current replay has not asked for.
@@ -177,7 +208,10 @@ impl History {
 
     /// A row for the next entry, completed, with no result.
     pub(crate) fn new_row(&self, kind: Kind, name: &str) -> StepRow {
-        let before = self.index.get(&(kind, name.to_owned())).map_or(0, |named| named.entries.len());
+        let before = self
+            .index
+            .get(&(kind, name.to_owned()))
+            .map_or(0, |named| named.entries.len());
         StepRow {
             n: self.entries.len() as i32 + 1,
             kind,
@@ -193,7 +227,11 @@ impl History {
 
     /// Writes values and settings made since the last entry that was written.
     pub(crate) fn flush(&mut self, now: Timestamp) {
-        let first = self.entries.iter().rposition(|entry| !entry.unwritten).map_or(0, |last| last + 1);
+        let first = self
+            .entries
+            .iter()
+            .rposition(|entry| !entry.unwritten)
+            .map_or(0, |last| last + 1);
         for entry in &mut self.entries[first..] {
             steps::insert(self.run, &entry.row, now, Some(now));
             entry.unwritten = false;
@@ -221,7 +259,9 @@ impl History {
 
     /// Positions of the entries that wait for something.
     pub(crate) fn open(&self) -> Vec<usize> {
-        (0..self.entries.len()).filter(|i| self.entries[*i].row.status.is_open()).collect()
+        (0..self.entries.len())
+            .filter(|i| self.entries[*i].row.status.is_open())
+            .collect()
     }
 }
 
@@ -231,7 +271,12 @@ fn describe(kind: Kind, name: &str) -> String {
 
 fn row_error(row: &StepRow) -> PgError {
     row.error.as_ref().map_or_else(
-        || PgError::new(crate::pg::errdata::INTERNAL_ERROR, format!("step \"{}\" failed", row.name)),
+        || {
+            PgError::new(
+                crate::pg::errdata::INTERNAL_ERROR,
+                format!("step \"{}\" failed", row.name),
+            )
+        },
         |error| PgError::from_json(&error.to_value()),
     )
 }

@@ -9,7 +9,11 @@ use crate::store::runs::{self, Found, Status};
 pub(crate) fn status(id: &str) -> Result<&'static str, Error> {
     let caller = scope::current_user();
     let run = scope::as_engine(|| find(id, caller))?;
-    if run.status.is_open() && slots::list(crate::pg::process::my_database()).iter().any(|s| s.run == Some(run.run_id)) {
+    if run.status.is_open()
+        && slots::list(crate::pg::process::my_database())
+            .iter()
+            .any(|s| s.run == Some(run.run_id))
+    {
         return Ok(Status::Running.name());
     }
     Ok(run.status.name())
@@ -81,11 +85,16 @@ fn outcome(id: &str, run: Found) -> Result<Option<Json>, Error> {
         Status::Cancelled => {
             let reason = error.and_then(|error| error.detail);
             let reason = reason.and_then(|text| Some(text.strip_prefix("Reason: ")?.strip_suffix('.')?.to_owned()));
-            Err(Error::InstanceCancelled { id: id.to_owned(), reason })
+            Err(Error::InstanceCancelled {
+                id: id.to_owned(),
+                reason,
+            })
         }
-        Status::Pending | Status::Running | Status::Waiting => {
-            Err(not_ended(id, &run, "Wait for it with wf_result(id, wait => '10 s'), or ask wf_status(id)."))
-        }
+        Status::Pending | Status::Running | Status::Waiting => Err(not_ended(
+            id,
+            &run,
+            "Wait for it with wf_result(id, wait => '10 s'), or ask wf_status(id).",
+        )),
     }
 }
 
@@ -94,5 +103,9 @@ fn not_ended(id: &str, run: &Found, hint: &'static str) -> Error {
         Some(waiting) => format!("It waits for {waiting}."),
         None => format!("Its status is {}.", run.status.name()),
     };
-    Error::NotEnded { id: id.to_owned(), detail, hint }
+    Error::NotEnded {
+        id: id.to_owned(),
+        detail,
+        hint,
+    }
 }

@@ -28,7 +28,10 @@ pub(crate) fn signal(id: &str, name: &str, payload: &Json, key: Option<&str>) ->
     scope::as_engine(|| {
         let run = find(id, caller)?;
         if !run.status.is_open() {
-            return Err(Error::InstanceEnded { id: id.to_owned(), status: run.status.name().to_owned() });
+            return Err(Error::InstanceEnded {
+                id: id.to_owned(),
+                status: run.status.name().to_owned(),
+            });
         }
         let new = inbox::send(run.run_id, name, payload, key, clock(), caller);
         if new {

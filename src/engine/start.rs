@@ -54,14 +54,23 @@ pub(crate) fn start(start: Start) -> Result<String, Error> {
         check_text("id", id, MAX_ID)?;
     }
     if start.start_at.is_some() && start.delay.is_some() {
-        return Err(Error::Together { first: "start_at", second: "delay" });
+        return Err(Error::Together {
+            first: "start_at",
+            second: "delay",
+        });
     }
     if start.priority.is_some_and(|priority| !PRIORITIES.contains(&priority)) {
         let expected = format!("from {} to {}", PRIORITIES.start(), PRIORITIES.end());
-        return Err(Error::WrongArgument { name: "priority", expected });
+        return Err(Error::WrongArgument {
+            name: "priority",
+            expected,
+        });
     }
     if start.delay.is_some_and(|delay| delay.micros() < 0) {
-        return Err(Error::WrongArgument { name: "delay", expected: "an interval that is not negative".to_owned() });
+        return Err(Error::WrongArgument {
+            name: "delay",
+            expected: "an interval that is not negative".to_owned(),
+        });
     }
     if let Some(timeout) = start.timeout {
         calls::positive(timeout, "timeout")?;
@@ -71,14 +80,19 @@ pub(crate) fn start(start: Start) -> Result<String, Error> {
     let resolved = define::resolve(&start.workflow, &start.input)?;
 
     let now = clock();
-    let start_at = start.start_at.or_else(|| start.delay.map(|delay| delay.after(now))).filter(|at| *at > now);
+    let start_at = start
+        .start_at
+        .or_else(|| start.delay.map(|delay| delay.after(now)))
+        .filter(|at| *at > now);
     let begins = start_at.unwrap_or(now);
     let deadline = match (start.timeout, resolved.options.timeout) {
         (Some(timeout), _) => Some(timeout.after(begins)),
         (None, Some(micros)) => Some(begins.saturating_add(micros)),
         (None, None) => None,
     };
-    let priority = start.priority.unwrap_or(i32::from(resolved.options.priority.unwrap_or(0)));
+    let priority = start
+        .priority
+        .unwrap_or(i32::from(resolved.options.priority.unwrap_or(0)));
     let run_id = RunId::generate();
     let id = start.id.clone().unwrap_or_else(|| run_id.to_string());
 
@@ -134,7 +148,12 @@ pub(crate) fn start(start: Start) -> Result<String, Error> {
 
 /// Starting the same again is starting once; anything else under the same id is a mistake of the caller's.
 fn check_same(id: &str, existing: &Found, start: &Start, function: &str, caller: Oid) -> Result<(), Error> {
-    let exists = |detail: String| Err(Error::InstanceExists { id: id.to_owned(), detail });
+    let exists = |detail: String| {
+        Err(Error::InstanceExists {
+            id: id.to_owned(),
+            detail,
+        })
+    };
     if check_access(id, existing, caller).is_err() {
         return exists("It belongs to another role.".to_owned());
     }
@@ -152,7 +171,11 @@ fn check_same(id: &str, existing: &Found, start: &Start, function: &str, caller:
 
 /// Refuses a caller who has not the privileges of the instance's owner.
 pub(crate) fn check_access(id: &str, run: &Found, caller: Oid) -> Result<(), Error> {
-    if scope::has_privileges_of(caller, run.owner) { Ok(()) } else { Err(Error::NotYours(id.to_owned())) }
+    if scope::has_privileges_of(caller, run.owner) {
+        Ok(())
+    } else {
+        Err(Error::NotYours(id.to_owned()))
+    }
 }
 
 /// Refuses empty and overlong names.
@@ -161,7 +184,11 @@ pub(crate) fn check_text(name: &'static str, text: &str, limit: usize) -> Result
         return Err(Error::EmptyArgument { name });
     }
     if text.len() > limit {
-        return Err(Error::TooLong { name, bytes: text.len(), limit });
+        return Err(Error::TooLong {
+            name,
+            bytes: text.len(),
+            limit,
+        });
     }
     Ok(())
 }

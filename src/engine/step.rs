@@ -31,6 +31,8 @@ pub(crate) enum Attempt {
     Conflict,
     /// The instance was cancelled meanwhile.
     Cancelled,
+    /// The run's own deadline has passed.
+    Expired,
 }
 
 const DEADLOCK: i32 = pack(*b"40P01");
@@ -55,7 +57,8 @@ pub(crate) fn attempt(run: &Locked, code: &Code, name: &str, spec: &StepSpec, al
             // its step's effects behind.
             let result = txn::subtransaction(|| {
                 let result = target::run(&spec.target, &spec.input);
-                check_size(result.as_ref(), || format!("result of step \"{name}\"")).unwrap_or_else(|error| error.throw());
+                check_size(result.as_ref(), || format!("result of step \"{name}\""))
+                    .unwrap_or_else(|error| error.throw());
                 result
             });
             (result, interrupt::disarm())
@@ -71,9 +74,15 @@ pub(crate) fn attempt(run: &Locked, code: &Code, name: &str, spec: &StepSpec, al
                 Attempt::TakesLong
             } else if fired && own_timeout.is_some() && limit == own_timeout {
                 let micros = own_timeout.unwrap_or_default();
-                Attempt::Failed(Error::StepTimeout { step: name.to_owned(), micros }.into())
+                Attempt::Failed(
+                    Error::StepTimeout {
+                        step: name.to_owned(),
+                        micros,
+                    }
+                    .into(),
+                )
             } else if fired {
-                Attempt::Failed(run_timeout(run, code))
+                Attempt::Expired
             } else {
                 Attempt::Failed(error)
             }
@@ -86,7 +95,11 @@ pub(crate) fn attempt(run: &Locked, code: &Code, name: &str, spec: &StepSpec, al
 /// The error of a run whose deadline has passed.
 pub(crate) fn run_timeout(run: &Locked, code: &Code) -> PgError {
     let deadline = run.deadline.map(value::timestamp_text).unwrap_or_default();
-    Error::RunTimeout { workflow: code.workflow.clone(), deadline }.into()
+    Error::RunTimeout {
+        workflow: code.workflow.clone(),
+        deadline,
+    }
+    .into()
 }
 
 /// Decides what becomes of attempt number `attempt`.
@@ -100,7 +113,11 @@ pub(crate) fn verdict(code: &Code, spec: &StepSpec, attempt: i32, error: &PgErro
 pub(crate) fn check_size(value: Option<&Json>, what: impl FnOnce() -> String) -> Result<(), Error> {
     let (bytes, limit) = (value.map_or(0, Json::size), settings::max_payload());
     if bytes > limit {
-        return Err(Error::TooLarge { what: what(), bytes, limit });
+        return Err(Error::TooLarge {
+            what: what(),
+            bytes,
+            limit,
+        });
     }
     Ok(())
 }

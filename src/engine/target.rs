@@ -37,7 +37,8 @@ pub(crate) fn candidates(name: &str) -> Vec<Rc<Function>> {
     let key = (name.to_owned(), scope::search_path(), role.to_u32());
     with_cache(|cache| cache.names.get(&key).cloned()).unwrap_or_else(|| {
         let found = catalog::functions_named(name);
-        let described: Vec<_> = scope::as_engine(|| found.iter().filter_map(|oid| functions::get(*oid, role)).collect());
+        let described: Vec<_> =
+            scope::as_engine(|| found.iter().filter_map(|oid| functions::get(*oid, role)).collect());
         let described: Vec<_> = described.into_iter().map(Rc::new).collect();
         with_cache(|cache| cache.names.insert(key, described.clone()));
         described
@@ -46,7 +47,9 @@ pub(crate) fn candidates(name: &str) -> Vec<Rc<Function>> {
 
 /// The one of `candidates` that the input fits.
 pub(crate) fn choose(name: &str, input: &Json, candidates: &[Rc<Function>]) -> Result<Rc<Function>, Error> {
-    let first = candidates.first().ok_or_else(|| Error::UnknownFunction(name.to_owned()))?;
+    let first = candidates
+        .first()
+        .ok_or_else(|| Error::UnknownFunction(name.to_owned()))?;
     if let [only] = candidates
         && takes_whole(only)
     {
@@ -79,25 +82,54 @@ fn check(function: &Function, fitting: Result<(), Mismatch>) -> Result<(), Error
         });
     }
     fitting.map_err(|mismatch| {
-        let names = function.parameters.iter().map(|(p, _)| format!("\"{}\"", p.name)).collect::<Vec<_>>().join(", ");
+        let names = function
+            .parameters
+            .iter()
+            .map(|(p, _)| format!("\"{}\"", p.name))
+            .collect::<Vec<_>>()
+            .join(", ");
         let quoted = |keys: &[String]| keys.iter().map(|k| format!("\"{k}\"")).collect::<Vec<_>>().join(", ");
         let (detail, hint) = match mismatch {
-            Mismatch::NotAnObject => ("The input is not a JSON object.".to_owned(), format!("Its keys name the parameters {names}.")),
-            Mismatch::Missing(keys) => (format!("There is no key for parameter {}.", quoted(&keys)), format!("The parameters are {names}.")),
-            Mismatch::Unknown(keys) => (format!("There is no parameter for key {}.", quoted(&keys)), format!("The parameters are {names}; a function with one jsonb parameter takes any input.")),
-            Mismatch::Unnamed => ("A parameter has no name.".to_owned(), "Name the parameters, or take one of type jsonb.".to_owned()),
+            Mismatch::NotAnObject => (
+                "The input is not a JSON object.".to_owned(),
+                format!("Its keys name the parameters {names}."),
+            ),
+            Mismatch::Missing(keys) => (
+                format!("There is no key for parameter {}.", quoted(&keys)),
+                format!("The parameters are {names}."),
+            ),
+            Mismatch::Unknown(keys) => (
+                format!("There is no parameter for key {}.", quoted(&keys)),
+                format!("The parameters are {names}; a function with one jsonb parameter takes any input."),
+            ),
+            Mismatch::Unnamed => (
+                "A parameter has no name.".to_owned(),
+                "Name the parameters, or take one of type jsonb.".to_owned(),
+            ),
         };
-        Error::InputMismatch { function: function.signature.clone(), detail, hint }
+        Error::InputMismatch {
+            function: function.signature.clone(),
+            detail,
+            hint,
+        }
     })
 }
 
 fn inputs(function: &Function) -> Vec<Parameter> {
-    function.parameters.iter().filter(|(_, mode)| *mode != Mode::Out).map(|(p, _)| p.clone()).collect()
+    function
+        .parameters
+        .iter()
+        .filter(|(_, mode)| *mode != Mode::Out)
+        .map(|(p, _)| p.clone())
+        .collect()
 }
 
 fn fit(function: &Function, keys: Option<&BTreeSet<String>>) -> Result<Call, Mismatch> {
     if takes_whole(function) {
-        let plain = function.parameters.iter().filter(|(_, mode)| *mode == Mode::In || !function.is_procedure);
+        let plain = function
+            .parameters
+            .iter()
+            .filter(|(_, mode)| *mode == Mode::In || !function.is_procedure);
         return signature::fit(&plain.map(|(p, _)| p.clone()).collect::<Vec<_>>(), keys);
     }
     signature::fit(&inputs(function), keys)
@@ -105,17 +137,27 @@ fn fit(function: &Function, keys: Option<&BTreeSet<String>>) -> Result<Call, Mis
 
 /// True if the function has one `jsonb` parameter (a procedure: beside its INOUT and OUT ones).
 fn takes_whole(function: &Function) -> bool {
-    let mut plain = function.parameters.iter().filter(|(_, mode)| *mode == Mode::In || !function.is_procedure);
+    let mut plain = function
+        .parameters
+        .iter()
+        .filter(|(_, mode)| *mode == Mode::In || !function.is_procedure);
     matches!((plain.next(), plain.next()), (Some((p, _)), None) if matches!(p.type_name.as_str(), "jsonb" | "json"))
 }
 
 fn keys_of(input: &Json) -> Option<BTreeSet<String>> {
-    input.to_value().as_object().map(|object| object.keys().cloned().collect())
+    input
+        .to_value()
+        .as_object()
+        .map(|object| object.keys().cloned().collect())
 }
 
 /// Calls a function or procedure with an input that fits it.
 pub(crate) fn call(function: &Function, input: &Json) -> Option<Json> {
-    let fitting = if takes_whole(function) { fit(function, None) } else { fit(function, keys_of(input).as_ref()) };
+    let fitting = if takes_whole(function) {
+        fit(function, None)
+    } else {
+        fit(function, keys_of(input).as_ref())
+    };
     let how = fitting.unwrap_or_else(|mismatch| {
         check(function, Err(mismatch)).map_or_else(|error| error.throw(), |()| Call::Named(Vec::new()))
     });
@@ -136,7 +178,11 @@ pub(crate) fn call(function: &Function, input: &Json) -> Option<Json> {
 }
 
 fn qualified(function: &Function) -> String {
-    format!("{}.{}", catalog::quote_identifier(&function.schema), catalog::quote_identifier(&function.name))
+    format!(
+        "{}.{}",
+        catalog::quote_identifier(&function.schema),
+        catalog::quote_identifier(&function.name)
+    )
 }
 
 /// `SELECT f(a => r.a) FROM jsonb_to_record($1) AS r(a type)`: Postgres converts each key to its parameter's type.
@@ -150,7 +196,11 @@ fn call_sql(function: &Function, how: &Call) -> String {
             let last = parameters.len() - 1;
             let args = given.iter().map(|i| {
                 let column = catalog::quote_identifier(&parameters[*i].name);
-                let variadic = if function.variadic && *i == last { "VARIADIC " } else { "" };
+                let variadic = if function.variadic && *i == last {
+                    "VARIADIC "
+                } else {
+                    ""
+                };
                 format!("{variadic}{column} => r.{column}")
             });
             let args = args.collect::<Vec<_>>().join(", ");
@@ -162,7 +212,13 @@ fn call_sql(function: &Function, how: &Call) -> String {
 fn record(parameters: &[Parameter], given: &[usize]) -> String {
     let columns = given
         .iter()
-        .map(|i| format!("{} {}", catalog::quote_identifier(&parameters[*i].name), parameters[*i].type_name))
+        .map(|i| {
+            format!(
+                "{} {}",
+                catalog::quote_identifier(&parameters[*i].name),
+                parameters[*i].type_name
+            )
+        })
         .collect::<Vec<_>>()
         .join(", ");
     format!("pg_catalog.jsonb_to_record($1) AS r({columns})")
@@ -196,8 +252,14 @@ fn call_procedure(function: &Function, how: &Call, input: &Json) -> Option<Json>
             if given.is_empty() {
                 plan(&sql, &[]).run(&[])
             } else {
-                let columns = given.iter().map(|i| format!("r.{}", catalog::quote_identifier(&parameters[*i].name)));
-                let select = format!("SELECT {} FROM {}", columns.collect::<Vec<_>>().join(", "), record(&parameters, given));
+                let columns = given
+                    .iter()
+                    .map(|i| format!("r.{}", catalog::quote_identifier(&parameters[*i].name)));
+                let select = format!(
+                    "SELECT {} FROM {}",
+                    columns.collect::<Vec<_>>().join(", "),
+                    record(&parameters, given)
+                );
                 let values = plan(&select, &[types::JSONB]).run(&[Some(input.datum())]);
                 let arg_types = values.column_types();
                 let output = plan(&sql, &arg_types).run(&values.row_datums(0));
@@ -234,7 +296,13 @@ fn run_sql(sql: &str, input: &Json) -> Option<Json> {
 fn shape(output: &Output) -> Option<Json> {
     if output.has_rows {
         let one = output.width() == 1;
-        let rows = (0..output.count).map(|row| if one { output.json(row, 0) } else { Some(output.row_json(row)) });
+        let rows = (0..output.count).map(|row| {
+            if one {
+                output.json(row, 0)
+            } else {
+                Some(output.row_json(row))
+            }
+        });
         Some(array(rows))
     } else if output.counts {
         Some(Json::parse(&output.count.to_string()))
@@ -244,7 +312,9 @@ fn shape(output: &Output) -> Option<Json> {
 }
 
 fn array(items: impl Iterator<Item = Option<Json>>) -> Json {
-    let items: Vec<String> = items.map(|item| item.map_or_else(|| "null".to_owned(), |item| item.to_text())).collect();
+    let items: Vec<String> = items
+        .map(|item| item.map_or_else(|| "null".to_owned(), |item| item.to_text()))
+        .collect();
     Json::parse(&format!("[{}]", items.join(",")))
 }
 

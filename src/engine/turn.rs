@@ -48,7 +48,13 @@ pub(crate) enum End {
 /// Takes a turn for `run`, which is open.
 pub(crate) fn take(run: Locked, around: &mut Around) -> End {
     let now = clock();
-    let mut turn = Turn { started: run.started_at.unwrap_or(now), cancel: None, wrote: false, run, around };
+    let mut turn = Turn {
+        started: run.started_at.unwrap_or(now),
+        cancel: None,
+        wrote: false,
+        run,
+        around,
+    };
     if turn.run.controlled {
         turn.cancel = inbox::take_cancels(turn.run.run_id).into_iter().next();
     }
@@ -84,9 +90,9 @@ impl Turn<'_, '_> {
             return Ok(None);
         }
         let code = code::load(self.run.def_id, self.run.owner)?;
-        if self.run.deadline.is_some_and(|deadline| deadline <= now) {
-            steps::abandon(self.run.run_id, now);
-            return Err(step::run_timeout(&self.run, &code));
+        if self.expired(now) {
+            self.expire(&code);
+            return Ok(None);
         }
         if pending {
             return Ok(Some((code, History::empty(self.run.run_id))));
@@ -167,16 +173,20 @@ impl Turn<'_, '_> {
                     self.close(Status::Cancelled, None, Some(&Error::Cancelled { reason }.into()))
                 }
                 Err(error) if error.sqlstate == QUERY_CANCELED && fired => {
-                    if self.run.deadline.is_some_and(|deadline| deadline <= now) {
-                        let error = step::run_timeout(&self.run, code);
-                        return self.close(Status::Failed, None, Some(&error));
+                    // A timer's milliseconds may end a little before the deadline does.
+                    if self.around.alone || self.expired(now) {
+                        return self.expire(code);
                     }
                     self.around.pace.observe_step(self.run.def_id, "", PATIENCE);
                     self.want_alone()
                 }
                 Err(error) => {
                     history.flush(now);
-                    let status = if error.sqlstate == CANCELLED { Status::Cancelled } else { Status::Failed };
+                    let status = if error.sqlstate == CANCELLED {
+                        Status::Cancelled
+                    } else {
+                        Status::Failed
+                    };
                     self.close(status, None, Some(&error))
                 }
             };
@@ -209,7 +219,10 @@ impl Turn<'_, '_> {
     fn returned(&mut self, history: &mut History, result: Option<Json>, now: Timestamp) -> End {
         history.flush(now);
         let refused = match history.unasked() {
-            Some(expected) => Some(Error::Diverged { expected, found: "the end of the workflow".to_owned() }),
+            Some(expected) => Some(Error::Diverged {
+                expected,
+                found: "the end of the workflow".to_owned(),
+            }),
             None => step::check_size(result.as_ref(), || "result of the workflow".to_owned()).err(),
         };
         match refused {
@@ -221,6 +234,9 @@ impl Turn<'_, '_> {
     /// Does what the function wants. `None`: there is a new answer, replay again.
     fn fulfil(&mut self, code: &Code, history: &mut History, want: Want, now: Timestamp) -> Option<End> {
         history.flush(now);
+        if self.expired(now) {
+            return Some(self.expire(code));
+        }
         self.notice_cancel();
         let (kind, name) = match want {
             Want::Diverged { expected, found } => {
@@ -264,7 +280,14 @@ impl Turn<'_, '_> {
     }
 
     /// The call that the function stands at fails with WF002.
-    fn record_cancelled(&mut self, history: &mut History, kind: Kind, name: &str, reason: Option<String>, now: Timestamp) {
+    fn record_cancelled(
+        &mut self,
+        history: &mut History,
+        kind: Kind,
+        name: &str,
+        reason: Option<String>,
+        now: Timestamp,
+    ) {
         let mut row = history.new_row(kind, name);
         row.status = StepStatus::Cancelled;
         row.error = Some(cancellation(reason));
@@ -272,7 +295,13 @@ impl Turn<'_, '_> {
         self.wrote = true;
     }
 
-    fn begin_signal(&mut self, history: &mut History, name: &str, timeout: Option<Interval>, now: Timestamp) -> Option<End> {
+    fn begin_signal(
+        &mut self,
+        history: &mut History,
+        name: &str,
+        timeout: Option<Interval>,
+        now: Timestamp,
+    ) -> Option<End> {
         let mut row = history.new_row(Kind::Signal, name);
         if let Some(payload) = inbox::take(self.run.run_id, name, row.n, now) {
             row.result = Some(payload);
@@ -280,7 +309,13 @@ impl Turn<'_, '_> {
             self.wrote = true;
             return None;
         }
-        self.begin_wait(history, Kind::Signal, name, timeout.map(|timeout| timeout.after(now)), now)
+        self.begin_wait(
+            history,
+            Kind::Signal,
+            name,
+            timeout.map(|timeout| timeout.after(now)),
+            now,
+        )
     }
 
     fn begin_wait(
@@ -343,17 +378,17 @@ impl Turn<'_, '_> {
                 let reason = inbox::take_cancels(self.run.run_id).into_iter().next().flatten();
                 (StepStatus::Cancelled, None, Some(cancellation(reason)), None)
             }
-            Attempt::Failed(error) if self.run.deadline.is_some_and(|deadline| deadline <= now) => {
-                let _ = error;
-                let error = step::run_timeout(&self.run, code);
-                return Some(self.close(Status::Failed, None, Some(&error)));
-            }
+            Attempt::Expired => return Some(self.expire(code)),
             Attempt::Failed(error) => {
                 let due = match step::verdict(code, spec, number, &error) {
                     Verdict::Retry(delay) => Some(now.saturating_add(delay)),
                     Verdict::Fail => None,
                 };
-                let status = if due.is_some() { StepStatus::Retrying } else { StepStatus::Failed };
+                let status = if due.is_some() {
+                    StepStatus::Retrying
+                } else {
+                    StepStatus::Failed
+                };
                 (status, None, Some(Json::from_value(&error.to_json())), due)
             }
         };
@@ -389,7 +424,10 @@ impl Turn<'_, '_> {
             .into_iter()
             .map(|position| {
                 let row = history.row(position);
-                let until = row.due_at.map(|due| format!(" until {}", timestamp_text(due))).unwrap_or_default();
+                let until = row
+                    .due_at
+                    .map(|due| format!(" until {}", timestamp_text(due)))
+                    .unwrap_or_default();
                 match row.kind {
                     Kind::Sleep => format!("sleep \"{}\"{until}", row.name),
                     Kind::Signal => format!("signal \"{}\"{until}", row.name),
@@ -422,8 +460,25 @@ impl Turn<'_, '_> {
     /// A cancel that was taken out of its table and not delivered would be lost with this turn.
     fn put_cancel_back(&mut self) {
         if let Some(reason) = self.cancel.take() {
-            inbox::ask(self.run.run_id, inbox::Action::Cancel, reason.as_deref(), clock(), self.run.owner);
+            inbox::ask(
+                self.run.run_id,
+                inbox::Action::Cancel,
+                reason.as_deref(),
+                clock(),
+                self.run.owner,
+            );
         }
+    }
+
+    fn expired(&self, now: Timestamp) -> bool {
+        self.run.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// The run's deadline has passed: it fails, whatever it stands at.
+    fn expire(&mut self, code: &Code) -> End {
+        steps::abandon(self.run.run_id, clock());
+        let error = step::run_timeout(&self.run, code);
+        self.close(Status::Failed, None, Some(&error))
     }
 
     fn close(&mut self, status: Status, result: Option<&Json>, error: Option<&PgError>) -> End {

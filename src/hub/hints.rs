@@ -76,7 +76,9 @@ pub(crate) fn ready(owner: Oid) {
 
 /// A timer was set.
 pub(crate) fn timer(due: Timestamp) {
-    note(true, |pending| pending.timer = Some(pending.timer.map_or(due, |other| other.min(due))));
+    note(true, |pending| {
+        pending.timer = Some(pending.timer.map_or(due, |other| other.min(due)))
+    });
 }
 
 /// A run was started.

@@ -114,7 +114,11 @@ pub(crate) fn request() {
 pub(crate) fn startup() {
     STATE.startup(State {
         slots: [Slot::FREE; PROCESSES],
-        waiters: [Waiter { run: None, pid: 0, latch: LatchRef::NONE }; WAITERS],
+        waiters: [Waiter {
+            run: None,
+            pid: 0,
+            latch: LatchRef::NONE,
+        }; WAITERS],
         waiting: 0,
         databases: [Oid::INVALID; DATABASES],
         closed_database: Oid::INVALID,
@@ -139,11 +143,14 @@ impl State {
     }
 
     fn of(&mut self, kind: Kind, database: Oid) -> impl Iterator<Item = &mut Slot> {
-        self.live().filter(move |slot| slot.kind == kind && slot.database == database)
+        self.live()
+            .filter(move |slot| slot.kind == kind && slot.database == database)
     }
 
     fn wake_launcher(&mut self) {
-        self.live().filter(|slot| slot.kind == Kind::Launcher).for_each(|slot| slot.latch.set());
+        self.live()
+            .filter(|slot| slot.kind == Kind::Launcher)
+            .for_each(|slot| slot.latch.set());
     }
 
     fn want_database(&mut self, database: Oid) {
@@ -158,7 +165,10 @@ impl State {
     /// Wakes an idle executor of the role, or asks the scheduler for one more if the role may have it.
     fn wake_executor(&mut self, database: Oid, role: Oid) {
         let mut count = 0;
-        for slot in self.of(Kind::Executor, database).filter(|slot| slot.role == role && !slot.quit) {
+        for slot in self
+            .of(Kind::Executor, database)
+            .filter(|slot| slot.role == role && !slot.quit)
+        {
             if slot.idle {
                 slot.idle = false;
                 slot.latch.set();
@@ -268,7 +278,6 @@ pub(crate) fn asked_to_quit() -> bool {
     mine(|slot| slot.quit).unwrap_or(false)
 }
 
-
 /// True if the run that this process works on was cancelled; the request counts as noticed.
 pub(crate) fn take_cancel() -> bool {
     mine(|slot| std::mem::take(&mut slot.cancel)).unwrap_or(false)
@@ -283,8 +292,12 @@ pub(crate) fn set_next_due(due: Option<i64>) {
 pub(crate) fn take_requests(database: Oid) -> Vec<Oid> {
     STATE
         .with(|state| {
-            let mine = state.requests.iter_mut().filter(|(wanted, role)| *wanted == database && *role != Oid::INVALID);
-            mine.map(|place| std::mem::replace(place, (Oid::INVALID, Oid::INVALID)).1).collect()
+            let mine = state
+                .requests
+                .iter_mut()
+                .filter(|(wanted, role)| *wanted == database && *role != Oid::INVALID);
+            mine.map(|place| std::mem::replace(place, (Oid::INVALID, Oid::INVALID)).1)
+                .collect()
         })
         .unwrap_or_default()
 }
@@ -294,7 +307,11 @@ pub(crate) fn executors(database: Oid, role: Oid) -> (usize, bool) {
     STATE
         .with(|state| {
             let mut idle = false;
-            let count = state.of(Kind::Executor, database).filter(|slot| slot.role == role).inspect(|s| idle |= s.idle).count();
+            let count = state
+                .of(Kind::Executor, database)
+                .filter(|slot| slot.role == role)
+                .inspect(|s| idle |= s.idle)
+                .count();
             (count, idle)
         })
         .unwrap_or((0, false))
@@ -331,9 +348,16 @@ pub(crate) fn databases_without_scheduler() -> Vec<Oid> {
     STATE
         .with(|state| {
             let closed = state.closed_database;
-            let wanted: Vec<Oid> =
-                state.databases.iter().copied().filter(|d| *d != Oid::INVALID && *d != closed).collect();
-            wanted.into_iter().filter(|d| state.of(Kind::Scheduler, *d).next().is_none()).collect()
+            let wanted: Vec<Oid> = state
+                .databases
+                .iter()
+                .copied()
+                .filter(|d| *d != Oid::INVALID && *d != closed)
+                .collect();
+            wanted
+                .into_iter()
+                .filter(|d| state.of(Kind::Scheduler, *d).next().is_none())
+                .collect()
         })
         .unwrap_or_default()
 }
@@ -358,7 +382,10 @@ pub(crate) fn close_database(database: Oid) -> bool {
         .with(|state| {
             state.closed_database = database;
             let mut left = false;
-            for slot in state.live().filter(|slot| slot.database == database && slot.kind != Kind::Session) {
+            for slot in state
+                .live()
+                .filter(|slot| slot.database == database && slot.kind != Kind::Session)
+            {
                 left = true;
                 slot.quit = true;
                 slot.latch.set();
@@ -387,7 +414,11 @@ pub(crate) fn wait_for(run: RunId) -> bool {
     STATE
         .with(|state| {
             let place = state.waiters.iter_mut().find(|waiter| waiter.run.is_none())?;
-            *place = Waiter { run: Some(run), pid: process::my_pid(), latch: LatchRef::mine() };
+            *place = Waiter {
+                run: Some(run),
+                pid: process::my_pid(),
+                latch: LatchRef::mine(),
+            };
             state.waiting += 1;
             Some(())
         })
@@ -399,7 +430,11 @@ pub(crate) fn wait_for(run: RunId) -> bool {
 pub(crate) fn stop_waiting() {
     STATE.with(|state| {
         let pid = process::my_pid();
-        for waiter in state.waiters.iter_mut().filter(|waiter| waiter.run.is_some() && waiter.pid == pid) {
+        for waiter in state
+            .waiters
+            .iter_mut()
+            .filter(|waiter| waiter.run.is_some() && waiter.pid == pid)
+        {
             waiter.run = None;
             state.waiting -= 1;
         }
@@ -426,7 +461,10 @@ pub(crate) fn deliver(delivery: &Delivery) {
             state.wake_executor(database, *role);
         }
         if let Some(due) = delivery.timer {
-            let waits = state.of(Kind::Scheduler, database).next().is_some_and(|slot| slot.next_due <= due);
+            let waits = state
+                .of(Kind::Scheduler, database)
+                .next()
+                .is_some_and(|slot| slot.next_due <= due);
             if !waits {
                 state.wake_scheduler(database);
             }
@@ -438,7 +476,11 @@ pub(crate) fn deliver(delivery: &Delivery) {
             }
         }
         if state.waiting > 0 {
-            for waiter in state.waiters.iter().filter(|w| w.run.is_some_and(|run| delivery.ended.contains(&run))) {
+            for waiter in state
+                .waiters
+                .iter()
+                .filter(|w| w.run.is_some_and(|run| delivery.ended.contains(&run)))
+            {
                 waiter.latch.set();
             }
         }
@@ -456,7 +498,10 @@ pub(crate) fn deliver(delivery: &Delivery) {
             && state.contended
         {
             state.contended = false;
-            for slot in state.of(Kind::Executor, database).filter(|slot| slot.role == role && slot.idle) {
+            for slot in state
+                .of(Kind::Executor, database)
+                .filter(|slot| slot.role == role && slot.idle)
+            {
                 slot.latch.set();
             }
         }

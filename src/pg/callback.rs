@@ -108,10 +108,26 @@ unsafe extern "C-unwind" fn utility(
         let next = NEXT_UTILITY_HOOK.get();
         let run = || match next {
             Some(next) => {
-                next(statement, text, read_only_tree, context, params, environment, destination, completion);
+                next(
+                    statement,
+                    text,
+                    read_only_tree,
+                    context,
+                    params,
+                    environment,
+                    destination,
+                    completion,
+                );
             }
             None => super::raw::standard_ProcessUtility(
-                statement, text, read_only_tree, context, params, environment, destination, completion,
+                statement,
+                text,
+                read_only_tree,
+                context,
+                params,
+                environment,
+                destination,
+                completion,
             ),
         };
         let Some(database) = super::guard::entry(|| Ok(database_to_be_free((*statement).utilityStmt))) else {
@@ -135,6 +151,7 @@ unsafe extern "C-unwind" fn utility(
 /// The database that a statement needs free of sessions.
 unsafe fn database_to_be_free(node: *mut pg_sys::Node) -> Option<Oid> {
     use pg_sys::NodeTag;
+    // SAFETY: a parse tree of Postgres, read by the types that its tags say.
     unsafe {
         let name = match (*node).type_ {
             NodeTag::T_DropdbStmt => (*node.cast::<pg_sys::DropdbStmt>()).dbname,
@@ -174,6 +191,7 @@ unsafe fn database_to_be_free(node: *mut pg_sys::Node) -> Option<Oid> {
 }
 
 unsafe fn option(options: &*mut pg_sys::List, name: &core::ffi::CStr) -> Option<*mut pg_sys::DefElem> {
+    // SAFETY: a list of DefElem nodes, as the grammar makes it.
     unsafe {
         let list = *options;
         if list.is_null() {

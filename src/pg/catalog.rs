@@ -10,7 +10,9 @@ use super::guard;
 /// Functions and procedures that a possibly qualified name means under the `search_path` in force, best first.
 /// An empty list if there is none; an unparsable name counts as none.
 pub(crate) fn functions_named(name: &str) -> Vec<Oid> {
-    let Ok(name) = CString::new(name) else { return Vec::new() };
+    let Ok(name) = CString::new(name) else {
+        return Vec::new();
+    };
     guard::catch(|| {
         let mut found = Vec::new();
         // SAFETY: lists live in the current memory context; the candidates are a plain linked list.
@@ -64,9 +66,15 @@ pub(crate) fn extension() -> Option<Oid> {
 
 /// Quotes an identifier where it needs it.
 pub(crate) fn quote_identifier(name: &str) -> String {
-    let Ok(name) = CString::new(name) else { return String::new() };
+    let Ok(name) = CString::new(name) else {
+        return String::new();
+    };
     // SAFETY: the result is the argument or a palloc'd text; copied at once.
-    unsafe { core::ffi::CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())).to_string_lossy().into_owned() }
+    unsafe {
+        core::ffi::CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr()))
+            .to_string_lossy()
+            .into_owned()
+    }
 }
 
 /// Databases that can be connected to. Works without a connection to any: the catalogue is shared.

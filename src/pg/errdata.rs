@@ -35,19 +35,26 @@ pub(crate) const fn pack(code: [u8; 5]) -> i32 {
 
 /// The five characters of a packed SQLSTATE.
 pub(crate) fn unpack(code: i32) -> String {
-    (0..5).map(|i| (((code >> (6 * i)) & 0x3F) as u8 + b'0') as char).collect()
+    (0..5)
+        .map(|i| (((code >> (6 * i)) & 0x3F) as u8 + b'0') as char)
+        .collect()
 }
 
 impl PgError {
     pub(crate) fn new(sqlstate: i32, message: impl Into<String>) -> Self {
-        Self { sqlstate, message: message.into(), detail: None, hint: None, context: None }
+        Self {
+            sqlstate,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            context: None,
+        }
     }
 
     pub(super) fn from_error_data(data: &pg_sys::ErrorData) -> Self {
         let text = |pointer: *const core::ffi::c_char| {
             // SAFETY: ErrorData's strings are NULL or NUL-terminated.
-            (!pointer.is_null())
-                .then(|| unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned())
+            (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned())
         };
         Self {
             sqlstate: data.sqlerrcode,
@@ -63,9 +70,11 @@ impl PgError {
         let mut map = serde_json::Map::new();
         map.insert("sqlstate".into(), unpack(self.sqlstate).into());
         map.insert("message".into(), self.message.clone().into());
-        for (key, value) in
-            [("detail", &self.detail), ("hint", &self.hint), ("context", &self.context)]
-        {
+        for (key, value) in [
+            ("detail", &self.detail),
+            ("hint", &self.hint),
+            ("context", &self.context),
+        ] {
             if let Some(value) = value {
                 map.insert(key.into(), value.clone().into());
             }

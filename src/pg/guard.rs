@@ -24,6 +24,7 @@ use crate::error::Error;
 /// # Safety
 /// `f` must not own anything with a destructor and must not panic: `longjmp` passes over it.
 pub(super) unsafe fn protect<T>(f: impl FnOnce() -> T) -> T {
+    // SAFETY: the same contract.
     match unsafe { attempt(f) } {
         Ok(value) => value,
         Err(error) => resume_unwind(Box::new(error)),
@@ -36,6 +37,7 @@ pub(super) unsafe fn protect<T>(f: impl FnOnce() -> T) -> T {
 /// # Safety
 /// As for [`protect`].
 pub(super) unsafe fn attempt<T>(f: impl FnOnce() -> T) -> Result<T, PgError> {
+    // SAFETY: the PG_TRY pattern; the stacks are put back before anything else happens.
     unsafe {
         let context = pg_sys::CurrentMemoryContext;
         let exception_stack = pg_sys::PG_exception_stack;

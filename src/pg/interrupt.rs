@@ -46,6 +46,7 @@ pub(crate) fn disarm() -> bool {
 /// As Postgres' own statement timeout handler; async-signal-safe.
 unsafe extern "C-unwind" fn on_timer() {
     FIRED.store(true, Ordering::Relaxed);
+    // SAFETY: flags and a latch of this process.
     unsafe {
         pg_sys::QueryCancelPending = 1;
         pg_sys::InterruptPending = 1;
@@ -71,12 +72,18 @@ pub(crate) fn with_read_only_hint<T>(f: impl FnOnce() -> T) -> T {
         // SAFETY: called by errfinish with an error on the stack.
         unsafe {
             if raw::geterrcode() == READ_ONLY_TRANSACTION {
-                raw::errhint(c"%s".as_ptr(), c"A workflow writes in its steps only: wrap the statement in wf_step(...).".as_ptr());
+                raw::errhint(
+                    c"%s".as_ptr(),
+                    c"A workflow writes in its steps only: wrap the statement in wf_step(...).".as_ptr(),
+                );
             }
         }
     }
-    let mut frame =
-        raw::ErrorContextCallback { previous: std::ptr::null_mut(), callback: Some(add_hint), arg: std::ptr::null_mut() };
+    let mut frame = raw::ErrorContextCallback {
+        previous: std::ptr::null_mut(),
+        callback: Some(add_hint),
+        arg: std::ptr::null_mut(),
+    };
     // SAFETY: the frame is taken off the stack before it goes out of scope; on an unwind the boundary that caught the
     // ERROR has restored the stack of its own entry, which is below or at ours.
     unsafe {

@@ -6,7 +6,6 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::raw;
 
-
 /// A background worker to start.
 pub(crate) struct WorkerSpec<'a> {
     /// What `pg_stat_activity.backend_type` says.
@@ -96,7 +95,12 @@ pub(crate) fn passed_role() -> Oid {
     // SAFETY: MyBgworkerEntry is set in every background worker.
     unsafe {
         let extra = (*pg_sys::MyBgworkerEntry).bgw_extra;
-        Oid::from(u32::from_ne_bytes([extra[0] as u8, extra[1] as u8, extra[2] as u8, extra[3] as u8]))
+        Oid::from(u32::from_ne_bytes([
+            extra[0] as u8,
+            extra[1] as u8,
+            extra[2] as u8,
+            extra[3] as u8,
+        ]))
     }
 }
 
@@ -175,4 +179,3 @@ macro_rules! worker_main {
     };
 }
 pub(crate) use worker_main;
-

@@ -53,6 +53,7 @@ pub(crate) fn as_owner<T>(owner: Oid, search_path: &str, f: impl FnOnce() -> T) 
 }
 
 unsafe fn set_local(name: &core::ffi::CStr, value: &core::ffi::CStr) {
+    // SAFETY: a setting call; Postgres copies the value.
     unsafe {
         pg_sys::set_config_option(
             name.as_ptr(),

@@ -20,7 +20,10 @@ unsafe impl<T> Sync for Shared<T> {}
 impl<T: Copy + 'static> Shared<T> {
     pub(crate) const fn new(name: &'static CStr) -> Self {
         // SAFETY: the name carries the extension's.
-        Self { lock: unsafe { PgLwLock::new(name) }, ready: Cell::new(false) }
+        Self {
+            lock: unsafe { PgLwLock::new(name) },
+            ready: Cell::new(false),
+        }
     }
 
     /// Asks for the memory; from `shmem_request_hook`.

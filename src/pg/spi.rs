@@ -41,7 +41,11 @@ unsafe impl Sync for Statement {}
 
 impl Statement {
     pub(crate) const fn new(sql: &'static str, types: &'static [Oid]) -> Self {
-        Self { sql, types, plan: Cell::new(std::ptr::null_mut()) }
+        Self {
+            sql,
+            types,
+            plan: Cell::new(std::ptr::null_mut()),
+        }
     }
 
     /// Runs the statement and returns the number of rows that it touched.
@@ -87,7 +91,10 @@ impl Row<'_> {
     /// A column that the statement cannot leave NULL.
     pub(crate) fn need<T: FromDatum>(&self, column: usize) -> T {
         self.get(column).unwrap_or_else(|| {
-            guard::throw(PgError::new(INTERNAL_ERROR, format!("column {column} of an engine query is null")))
+            guard::throw(PgError::new(
+                INTERNAL_ERROR,
+                format!("column {column} of an engine query is null"),
+            ))
         })
     }
 }
@@ -143,7 +150,11 @@ impl Output {
     /// Number of columns.
     pub(crate) fn width(&self) -> usize {
         // SAFETY: the table is live until free().
-        if self.table.is_null() { 0 } else { unsafe { (*(*self.table).tupdesc).natts as usize } }
+        if self.table.is_null() {
+            0
+        } else {
+            unsafe { (*(*self.table).tupdesc).natts as usize }
+        }
     }
 
     fn datum(&self, row: usize, column: usize) -> Option<(Datum, Oid)> {
@@ -178,12 +189,16 @@ impl Output {
     /// Types of the columns.
     pub(crate) fn column_types(&self) -> Vec<Oid> {
         // SAFETY: within bounds of a live table.
-        (1..=self.width() as c_int).map(|i| unsafe { pg_sys::SPI_gettypeid((*self.table).tupdesc, i) }).collect()
+        (1..=self.width() as c_int)
+            .map(|i| unsafe { pg_sys::SPI_gettypeid((*self.table).tupdesc, i) })
+            .collect()
     }
 
     /// Typed values of one row, to pass on as arguments; valid until [`Self::free`].
     pub(crate) fn row_datums(&self, row: usize) -> Vec<Option<Datum>> {
-        (0..self.width()).map(|column| self.datum(row, column).map(|(datum, _)| datum)).collect()
+        (0..self.width())
+            .map(|column| self.datum(row, column).map(|(datum, _)| datum))
+            .collect()
     }
 
     pub(crate) fn free(self) {
@@ -216,8 +231,10 @@ fn prepare(sql: &str, types: &[Oid]) -> pg_sys::SPIPlanPtr {
 
 fn execute(source: Source, args: &[Option<Datum>]) -> Output {
     let mut values: Vec<Datum> = args.iter().map(|arg| arg.unwrap_or_else(Datum::null)).collect();
-    let nulls: Vec<c_char> =
-        args.iter().map(|arg| if arg.is_some() { b' ' } else { b'n' } as c_char).collect();
+    let nulls: Vec<c_char> = args
+        .iter()
+        .map(|arg| if arg.is_some() { b' ' } else { b'n' } as c_char)
+        .collect();
     // SAFETY: as many values and flags as parameters; what SPI returns is taken before anything else can run.
     unsafe {
         let (values, nulls) = (values.as_mut_ptr(), nulls.as_ptr());
@@ -234,7 +251,11 @@ fn execute(source: Source, args: &[Option<Datum>]) -> Output {
         }
         let counts = matches!(
             code as u32,
-            pg_sys::SPI_OK_INSERT | pg_sys::SPI_OK_UPDATE | pg_sys::SPI_OK_DELETE | pg_sys::SPI_OK_SELINTO | SPI_OK_MERGE
+            pg_sys::SPI_OK_INSERT
+                | pg_sys::SPI_OK_UPDATE
+                | pg_sys::SPI_OK_DELETE
+                | pg_sys::SPI_OK_SELINTO
+                | SPI_OK_MERGE
         );
         Output {
             table: pg_sys::SPI_tuptable,
@@ -260,6 +281,9 @@ fn spi_failed(function: &str, code: c_int) -> ! {
 
 fn c_text(text: &str) -> CString {
     CString::new(text).unwrap_or_else(|_| {
-        guard::throw(PgError::new(super::errdata::pack(*b"22021"), "SQL text contains a NUL character"))
+        guard::throw(PgError::new(
+            super::errdata::pack(*b"22021"),
+            "SQL text contains a NUL character",
+        ))
     })
 }

@@ -20,6 +20,7 @@ impl Json {
     /// # Safety
     /// `datum` is a non-null `jsonb`.
     unsafe fn copy(datum: Datum) -> Self {
+        // SAFETY: the caller vouches for the datum; size bytes are copied into as many.
         unsafe {
             let original = datum.cast_mut_ptr::<pg_sys::varlena>();
             let plain = protect(|| pg_sys::pg_detoast_datum(original));
@@ -74,7 +75,11 @@ impl Json {
         // SAFETY: jsonb_out of a jsonb gives a C string.
         unsafe {
             pgrx::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(self.datum())])
-                .map(|datum| core::ffi::CStr::from_ptr(datum.cast_mut_ptr()).to_string_lossy().into_owned())
+                .map(|datum| {
+                    core::ffi::CStr::from_ptr(datum.cast_mut_ptr())
+                        .to_string_lossy()
+                        .into_owned()
+                })
                 .unwrap_or_default()
         }
     }
@@ -102,6 +107,7 @@ impl PartialEq for Json {
 
 impl FromDatum for Json {
     unsafe fn from_polymorphic_datum(datum: Datum, is_null: bool, _: Oid) -> Option<Self> {
+        // SAFETY: the caller vouches for the type.
         (!is_null).then(|| unsafe { Self::copy(datum) })
     }
 }
@@ -132,7 +138,10 @@ pub(super) fn to_jsonb(datum: Datum, type_oid: Oid) -> Json {
         let fcinfo = space.as_mut_ptr().cast::<pg_sys::FunctionCallInfoBaseData>();
         (*fcinfo).flinfo = &mut finfo;
         (*fcinfo).nargs = 1;
-        (*fcinfo).args.as_mut_ptr().write(pg_sys::NullableDatum { value: datum, isnull: false });
+        (*fcinfo).args.as_mut_ptr().write(pg_sys::NullableDatum {
+            value: datum,
+            isnull: false,
+        });
         let result = protect(|| raw::to_jsonb(fcinfo));
         Json::copy(result)
     }
@@ -170,6 +179,7 @@ impl std::fmt::Display for RunId {
 
 impl FromDatum for RunId {
     unsafe fn from_polymorphic_datum(datum: Datum, is_null: bool, _: Oid) -> Option<Self> {
+        // SAFETY: a uuid datum points at sixteen bytes.
         (!is_null).then(|| Self(unsafe { *datum.cast_mut_ptr::<[u8; 16]>() }))
     }
 }
@@ -190,7 +200,10 @@ pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     // SAFETY: writes N bytes. It fails only without any source of randomness; zeros would make equal ids.
     if !unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), N) } {
-        guard::throw(PgError::new(super::errdata::INTERNAL_ERROR, "could not generate random values"));
+        guard::throw(PgError::new(
+            super::errdata::INTERNAL_ERROR,
+            "could not generate random values",
+        ));
     }
     bytes
 }
@@ -214,12 +227,16 @@ impl Interval {
         let text = std::ffi::CString::new(text).ok()?;
         // SAFETY: the error is not passed on as success: the caller raises its own.
         unsafe {
-            let words = (size_of::<pg_sys::FunctionCallInfoBaseData>() + 3 * size_of::<pg_sys::NullableDatum>()).div_ceil(8);
+            let words =
+                (size_of::<pg_sys::FunctionCallInfoBaseData>() + 3 * size_of::<pg_sys::NullableDatum>()).div_ceil(8);
             let mut space = vec![0_u64; words];
             let fcinfo = space.as_mut_ptr().cast::<pg_sys::FunctionCallInfoBaseData>();
             (*fcinfo).nargs = 3;
             let args = (*fcinfo).args.as_mut_ptr();
-            for (i, value) in [Datum::from(text.as_ptr()), Datum::from(0_i32), Datum::from(-1_i32)].into_iter().enumerate() {
+            for (i, value) in [Datum::from(text.as_ptr()), Datum::from(0_i32), Datum::from(-1_i32)]
+                .into_iter()
+                .enumerate()
+            {
                 args.add(i).write(pg_sys::NullableDatum { value, isnull: false });
             }
             let datum = guard::attempt(|| raw::interval_in(fcinfo)).ok()?;
@@ -230,12 +247,18 @@ impl Interval {
     /// Length in microseconds, with months of 30 and days of 24 hours, as Postgres compares intervals.
     pub(crate) fn micros(self) -> i64 {
         const DAY: i64 = 86_400_000_000;
-        (i64::from(self.months) * 30 + i64::from(self.days)).saturating_mul(DAY).saturating_add(self.micros)
+        (i64::from(self.months) * 30 + i64::from(self.days))
+            .saturating_mul(DAY)
+            .saturating_add(self.micros)
     }
 
     /// `at + self` by the calendar and the session's time zone.
     pub(crate) fn after(self, at: Timestamp) -> Timestamp {
-        let raw = pg_sys::Interval { time: self.micros, day: self.days, month: self.months };
+        let raw = pg_sys::Interval {
+            time: self.micros,
+            day: self.days,
+            month: self.months,
+        };
         // SAFETY: timestamptz + interval; raises 22008 when out of range.
         unsafe {
             pgrx::direct_function_call_as_datum(
@@ -250,8 +273,13 @@ impl Interval {
 impl FromDatum for Interval {
     unsafe fn from_polymorphic_datum(datum: Datum, is_null: bool, _: Oid) -> Option<Self> {
         (!is_null).then(|| {
+            // SAFETY: an interval datum points at one.
             let raw = unsafe { &*datum.cast_mut_ptr::<pg_sys::Interval>() };
-            Self { months: raw.month, days: raw.day, micros: raw.time }
+            Self {
+                months: raw.month,
+                days: raw.day,
+                micros: raw.time,
+            }
         })
     }
 }
@@ -259,7 +287,11 @@ impl FromDatum for Interval {
 /// Text of a `timestamptz` in ISO form, for messages.
 pub(crate) fn timestamp_text(at: Timestamp) -> String {
     // SAFETY: returns a static, NUL-terminated buffer, copied at once.
-    unsafe { core::ffi::CStr::from_ptr(pg_sys::timestamptz_to_str(at)).to_string_lossy().into_owned() }
+    unsafe {
+        core::ffi::CStr::from_ptr(pg_sys::timestamptz_to_str(at))
+            .to_string_lossy()
+            .into_owned()
+    }
 }
 
 /// A `timestamptz` as JSON has it: ISO text.
@@ -274,7 +306,11 @@ pub(crate) fn timestamp_from_json(value: &serde_json::Value) -> Option<Timestamp
     unsafe {
         pgrx::direct_function_call_as_datum(
             pg_sys::timestamptz_in,
-            &[Some(Datum::from(text.as_ptr())), Some(Datum::from(0_i32)), Some(Datum::from(-1_i32))],
+            &[
+                Some(Datum::from(text.as_ptr())),
+                Some(Datum::from(0_i32)),
+                Some(Datum::from(-1_i32)),
+            ],
         )
         .map(|datum| datum.value() as i64)
     }

@@ -5,7 +5,17 @@ use crate::pg::{Json, Oid};
 
 statement!(FIND, "definition_find", TEXT, TEXT, TEXT, JSONB);
 statement!(
-    INSERT, "definition_insert", TEXT, TEXT, TEXT, TEXT, OID, TEXT, TEXT, TEXT, JSONB
+    INSERT,
+    "definition_insert",
+    TEXT,
+    TEXT,
+    TEXT,
+    TEXT,
+    OID,
+    TEXT,
+    TEXT,
+    TEXT,
+    JSONB
 );
 statement!(GET, "definition_get", INT4);
 statement!(NAMED, "workflow_find", TEXT, OID);
@@ -29,7 +39,12 @@ pub(crate) struct Definition {
 /// Id and version of an equal definition, if there is one.
 pub(crate) fn find(definition: &Definition) -> Option<(i32, i32)> {
     FIND.first(
-        &[&definition.workflow, &definition.md5, &definition.search_path, &definition.options],
+        &[
+            &definition.workflow,
+            &definition.md5,
+            &definition.search_path,
+            &definition.options,
+        ],
         |row| (row.need(0), row.need(1)),
     )
 }

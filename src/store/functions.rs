@@ -66,7 +66,14 @@ pub(crate) fn get(oid: Oid, role: Oid) -> Option<Function> {
             if item["pseudo"].as_bool().unwrap_or_default() {
                 pseudo = Some((text(item, "name"), text(item, "type")));
             }
-            parameters.push((Parameter { name: text(item, "name"), type_name: text(item, "type"), has_default }, mode));
+            parameters.push((
+                Parameter {
+                    name: text(item, "name"),
+                    type_name: text(item, "type"),
+                    has_default,
+                },
+                mode,
+            ));
         }
         Function {
             schema: row.need(0),

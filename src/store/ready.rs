@@ -35,7 +35,10 @@ pub(crate) fn delete(owner: Oid, tickets: &[Ticket]) {
     let mut rest = tickets;
     // Claims come ordered by priority: one statement for each run of equal ones, which nearly always is one.
     while let Some(first) = rest.first() {
-        let end = rest.iter().position(|t| t.priority != first.priority).unwrap_or(rest.len());
+        let end = rest
+            .iter()
+            .position(|t| t.priority != first.priority)
+            .unwrap_or(rest.len());
         let seqs: Vec<i64> = rest[..end].iter().map(|t| t.seq).collect();
         DELETE.run(&[&owner, &i32::from(first.priority), &seqs]);
         rest = &rest[end..];

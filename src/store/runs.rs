@@ -3,7 +3,20 @@
 use super::statement;
 use crate::pg::{Json, Oid, RunId, Timestamp};
 
-statement!(INSERT, "run_insert", UUID, TEXT, INT4, INT4, OID, INT4, JSONB, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ);
+statement!(
+    INSERT,
+    "run_insert",
+    UUID,
+    TEXT,
+    INT4,
+    INT4,
+    OID,
+    INT4,
+    JSONB,
+    TIMESTAMPTZ,
+    TIMESTAMPTZ,
+    TIMESTAMPTZ
+);
 statement!(BY_ID, "run_by_id", TEXT);
 statement!(LOCK, "run_lock", UUIDS);
 statement!(EXISTING, "run_exists", UUIDS);

@@ -5,9 +5,33 @@ use crate::pg::{Json, RunId, Timestamp};
 
 statement!(LOAD, "steps_load", UUID);
 statement!(
-    INSERT, "step_insert", UUID, INT4, TEXT, TEXT, TEXT, INT4, INT4, JSONB, JSONB, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ
+    INSERT,
+    "step_insert",
+    UUID,
+    INT4,
+    TEXT,
+    TEXT,
+    TEXT,
+    INT4,
+    INT4,
+    JSONB,
+    JSONB,
+    TIMESTAMPTZ,
+    TIMESTAMPTZ,
+    TIMESTAMPTZ
 );
-statement!(UPDATE, "step_update", UUID, INT4, TEXT, INT4, JSONB, JSONB, TIMESTAMPTZ, TIMESTAMPTZ);
+statement!(
+    UPDATE,
+    "step_update",
+    UUID,
+    INT4,
+    TEXT,
+    INT4,
+    JSONB,
+    JSONB,
+    TIMESTAMPTZ,
+    TIMESTAMPTZ
+);
 statement!(ABANDON, "steps_abandon", UUID, TIMESTAMPTZ);
 
 /// What a recorded call is.

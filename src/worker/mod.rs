@@ -53,9 +53,15 @@ enum Belongs {
 fn belongs() -> Belongs {
     let looked = txn::transaction(|| {
         scope::as_engine(|| {
-            let Some(version) = home::extension_version() else { return Belongs::NoExtension };
+            let Some(version) = home::extension_version() else {
+                return Belongs::NoExtension;
+            };
             // is_here() is of this version's schema: asked second.
-            if version == env!("CARGO_PKG_VERSION") && home::is_here() { Belongs::Yes } else { Belongs::NotNow }
+            if version == env!("CARGO_PKG_VERSION") && home::is_here() {
+                Belongs::Yes
+            } else {
+                Belongs::NotNow
+            }
         })
     });
     looked.unwrap_or_else(|error| {
@@ -67,6 +73,9 @@ fn belongs() -> Belongs {
 fn log_no_slot() {
     errdata::log(PgError {
         hint: Some("Raise max_worker_processes.".to_owned()),
-        ..PgError::new(errdata::pack(*b"53400"), "pg_workflow finds no free background worker slot and waits for one")
+        ..PgError::new(
+            errdata::pack(*b"53400"),
+            "pg_workflow finds no free background worker slot and waits for one",
+        )
     });
 }

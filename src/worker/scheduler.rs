@@ -20,7 +20,12 @@ fn main(database: Oid) {
     process::install_signal_handlers();
     process::connect(Some(database), None);
     slots::register(Kind::Scheduler, crate::pg::scope::current_user());
-    let mut scheduler = Scheduler { database, started: HashMap::new(), complained: false, idling: false };
+    let mut scheduler = Scheduler {
+        database,
+        started: HashMap::new(),
+        complained: false,
+        idling: false,
+    };
     loop {
         txn::check_for_interrupts();
         process::reload_if_asked();
@@ -113,7 +118,10 @@ impl Scheduler {
         let name = txn::transaction(|| crate::pg::fmgr::role_name(role)).unwrap_or_default();
         let spec = WorkerSpec {
             kind: "pg_workflow executor",
-            title: &format!("pg_workflow executor for role {name} in database {}", self.database.to_u32()),
+            title: &format!(
+                "pg_workflow executor for role {name} in database {}",
+                self.database.to_u32()
+            ),
             function: "pg_workflow_executor",
             database: self.database,
             role,

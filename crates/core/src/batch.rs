@@ -21,7 +21,10 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { size: 1, slow: HashMap::new() }
+        Self {
+            size: 1,
+            slow: HashMap::new(),
+        }
     }
 }
 

@@ -11,9 +11,17 @@ pub enum OptionError {
     #[error("{what} must be a JSON object")]
     NotAnObject { what: &'static str },
     #[error("unknown key \"{key}\" in {what}")]
-    Unknown { what: &'static str, key: String, known: Vec<&'static str> },
+    Unknown {
+        what: &'static str,
+        key: String,
+        known: Vec<&'static str>,
+    },
     #[error("\"{key}\" in {what} must be {expected}")]
-    Wrong { what: &'static str, key: &'static str, expected: String },
+    Wrong {
+        what: &'static str,
+        key: &'static str,
+        expected: String,
+    },
 }
 
 /// The keys of one object, taken out one by one.
@@ -31,7 +39,12 @@ impl<'a> Fields<'a> {
         parse_duration: &'a dyn Fn(&str) -> Option<i64>,
     ) -> Result<Self, OptionError> {
         let rest = value.as_object().cloned().ok_or(OptionError::NotAnObject { what })?;
-        Ok(Self { what, rest, known: Vec::new(), parse_duration })
+        Ok(Self {
+            what,
+            rest,
+            known: Vec::new(),
+            parse_duration,
+        })
     }
 
     fn take(&mut self, key: &'static str) -> Option<Value> {
@@ -40,7 +53,11 @@ impl<'a> Fields<'a> {
     }
 
     fn wrong(&self, key: &'static str, expected: impl Into<String>) -> OptionError {
-        OptionError::Wrong { what: self.what, key, expected: expected.into() }
+        OptionError::Wrong {
+            what: self.what,
+            key,
+            expected: expected.into(),
+        }
     }
 
     pub(crate) fn integer(&mut self, key: &'static str, min: i64, max: i64) -> Result<Option<i64>, OptionError> {
@@ -62,7 +79,11 @@ impl<'a> Fields<'a> {
     /// A duration that is not negative, in microseconds.
     pub(crate) fn duration(&mut self, key: &'static str) -> Result<Option<i64>, OptionError> {
         let Some(value) = self.take(key) else { return Ok(None) };
-        match value.as_str().and_then(self.parse_duration).filter(|micros| *micros >= 0) {
+        match value
+            .as_str()
+            .and_then(self.parse_duration)
+            .filter(|micros| *micros >= 0)
+        {
             Some(micros) => Ok(Some(micros)),
             None => Err(self.wrong(key, "an interval such as \"10 s\", not negative")),
         }
@@ -74,9 +95,14 @@ impl<'a> Fields<'a> {
         expected: &str,
         valid: impl Fn(&str) -> bool,
     ) -> Result<Vec<String>, OptionError> {
-        let Some(value) = self.take(key) else { return Ok(Vec::new()) };
+        let Some(value) = self.take(key) else {
+            return Ok(Vec::new());
+        };
         let texts = value.as_array().and_then(|items| {
-            items.iter().map(|item| item.as_str().filter(|text| valid(text)).map(str::to_owned)).collect()
+            items
+                .iter()
+                .map(|item| item.as_str().filter(|text| valid(text)).map(str::to_owned))
+                .collect()
         });
         texts.ok_or_else(|| self.wrong(key, format!("an array of texts, each {expected}")))
     }
@@ -84,7 +110,11 @@ impl<'a> Fields<'a> {
     /// Refuses what nobody has asked for.
     pub(crate) fn finish(self) -> Result<(), OptionError> {
         match self.rest.into_iter().next() {
-            Some((key, _)) => Err(OptionError::Unknown { what: self.what, key, known: self.known }),
+            Some((key, _)) => Err(OptionError::Unknown {
+                what: self.what,
+                key,
+                known: self.known,
+            }),
             None => Ok(()),
         }
     }
@@ -112,7 +142,9 @@ impl WorkflowOptions {
         let mut fields = Fields::of("options", value, duration)?;
         let retry = fields.take("retry");
         let options = Self {
-            retry: retry.map(|value| RetryPolicy::from_json(&value, duration)).transpose()?,
+            retry: retry
+                .map(|value| RetryPolicy::from_json(&value, duration))
+                .transpose()?,
             step_timeout: fields.duration("step_timeout")?,
             timeout: fields.duration("timeout")?,
             priority: fields.integer("priority", -1000, 1000)?.map(|n| n as i16),
@@ -136,7 +168,9 @@ mod tests {
         assert_eq!(options.priority, Some(-5));
         assert_eq!(options.retry.unwrap().max_attempts, 1);
         assert_eq!(read(json!({})).unwrap(), WorkflowOptions::default());
-        assert!(matches!(read(json!({"timeouts": 1})), Err(OptionError::Unknown { known, .. }) if known.contains(&"timeout")));
+        assert!(
+            matches!(read(json!({"timeouts": 1})), Err(OptionError::Unknown { known, .. }) if known.contains(&"timeout"))
+        );
         assert!(read(json!({"priority": 100_000})).is_err());
     }
 }

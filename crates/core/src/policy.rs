@@ -69,7 +69,9 @@ impl RetryPolicy {
         let base = Self::EVERYTHING;
         let mut fields = Fields::of("retry", value, duration)?;
         let policy = Self {
-            max_attempts: fields.integer("max_attempts", 0, i64::from(u32::MAX))?.map_or(base.max_attempts, |n| n as u32),
+            max_attempts: fields
+                .integer("max_attempts", 0, i64::from(u32::MAX))?
+                .map_or(base.max_attempts, |n| n as u32),
             first_delay: fields.duration("first_delay")?.unwrap_or(base.first_delay),
             backoff: fields.number("backoff", 1.0, 1000.0)?.unwrap_or(base.backoff),
             max_delay: fields.duration("max_delay")?.unwrap_or(base.max_delay),
@@ -117,7 +119,8 @@ mod tests {
 
     #[test]
     fn backoff_doubles_up_to_the_cap() {
-        let p = policy(json!({"max_attempts": 0, "first_delay": "1s", "backoff": 2, "max_delay": "5s", "jitter": 0})).unwrap();
+        let p = policy(json!({"max_attempts": 0, "first_delay": "1s", "backoff": 2, "max_delay": "5s", "jitter": 0}))
+            .unwrap();
         let waits: Vec<_> = (1..=5).map(|n| p.decide(n, "P0001", 0.5)).collect();
         assert_eq!(waits, [1, 2, 4, 5, 5].map(|n| Verdict::Retry(n * 1_000_000)));
     }

@@ -43,7 +43,9 @@ pub fn fit(parameters: &[Parameter], keys: Option<&BTreeSet<String>>) -> Result<
     if let [only] = parameters
         && matches!(only.type_name.as_str(), "jsonb" | "json")
     {
-        return Ok(Call::Whole { type_name: only.type_name.clone() });
+        return Ok(Call::Whole {
+            type_name: only.type_name.clone(),
+        });
     }
     let empty = BTreeSet::new();
     let keys = match keys {
@@ -54,16 +56,27 @@ pub fn fit(parameters: &[Parameter], keys: Option<&BTreeSet<String>>) -> Result<
     if parameters.iter().any(|p| p.name.is_empty() && !p.has_default) {
         return Err(Mismatch::Unnamed);
     }
-    let unknown: Vec<_> = keys.iter().filter(|key| !parameters.iter().any(|p| p.name == **key)).cloned().collect();
+    let unknown: Vec<_> = keys
+        .iter()
+        .filter(|key| !parameters.iter().any(|p| p.name == **key))
+        .cloned()
+        .collect();
     if !unknown.is_empty() {
         return Err(Mismatch::Unknown(unknown));
     }
-    let missing: Vec<_> =
-        parameters.iter().filter(|p| !p.has_default && !keys.contains(&p.name)).map(|p| p.name.clone()).collect();
+    let missing: Vec<_> = parameters
+        .iter()
+        .filter(|p| !p.has_default && !keys.contains(&p.name))
+        .map(|p| p.name.clone())
+        .collect();
     if !missing.is_empty() {
         return Err(Mismatch::Missing(missing));
     }
-    Ok(Call::Named((0..parameters.len()).filter(|i| keys.contains(&parameters[*i].name)).collect()))
+    Ok(Call::Named(
+        (0..parameters.len())
+            .filter(|i| keys.contains(&parameters[*i].name))
+            .collect(),
+    ))
 }
 
 #[cfg(test)]
@@ -73,7 +86,11 @@ mod tests {
     fn parameter(text: &str) -> Parameter {
         let (name, rest) = text.split_once(' ').unwrap_or((text, "text"));
         let (type_name, has_default) = rest.strip_suffix('=').map_or((rest, false), |t| (t, true));
-        Parameter { name: name.into(), type_name: type_name.into(), has_default }
+        Parameter {
+            name: name.into(),
+            type_name: type_name.into(),
+            has_default,
+        }
     }
 
     fn check(parameters: &[&str], keys: Option<&[&str]>) -> Result<Call, Mismatch> {
@@ -84,7 +101,9 @@ mod tests {
 
     #[test]
     fn one_jsonb_parameter_takes_everything() {
-        let whole = Ok(Call::Whole { type_name: "jsonb".into() });
+        let whole = Ok(Call::Whole {
+            type_name: "jsonb".into(),
+        });
         assert_eq!(check(&["input jsonb"], None), whole);
         assert_eq!(check(&["input jsonb"], Some(&["a", "b"])), whole);
     }
@@ -92,15 +111,24 @@ mod tests {
     #[test]
     fn keys_become_named_arguments() {
         assert_eq!(check(&["a int", "b text="], Some(&["a"])), Ok(Call::Named(vec![0])));
-        assert_eq!(check(&["a int", "b text="], Some(&["a", "b"])), Ok(Call::Named(vec![0, 1])));
+        assert_eq!(
+            check(&["a int", "b text="], Some(&["a", "b"])),
+            Ok(Call::Named(vec![0, 1]))
+        );
         assert_eq!(check(&[], Some(&[])), Ok(Call::Named(vec![])));
         assert_eq!(check(&[], None), Ok(Call::Named(vec![])));
     }
 
     #[test]
     fn what_does_not_fit_is_named() {
-        assert_eq!(check(&["a int", "b int"], Some(&["a"])), Err(Mismatch::Missing(vec!["b".into()])));
-        assert_eq!(check(&["a int="], Some(&["aa"])), Err(Mismatch::Unknown(vec!["aa".into()])));
+        assert_eq!(
+            check(&["a int", "b int"], Some(&["a"])),
+            Err(Mismatch::Missing(vec!["b".into()]))
+        );
+        assert_eq!(
+            check(&["a int="], Some(&["aa"])),
+            Err(Mismatch::Unknown(vec!["aa".into()]))
+        );
         assert_eq!(check(&["a int"], None), Err(Mismatch::NotAnObject));
         assert_eq!(check(&[" int", "b int"], Some(&["b"])), Err(Mismatch::Unnamed));
     }

@@ -5,7 +5,11 @@ pub fn is_pattern(text: &str) -> bool {
     let code = text.strip_suffix('*').unwrap_or(text);
     let whole = code.len() == text.len();
     code.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
-        && if whole { code.len() == 5 } else { (1..5).contains(&code.len()) }
+        && if whole {
+            code.len() == 5
+        } else {
+            (1..5).contains(&code.len())
+        }
 }
 
 /// True if `sqlstate` is the pattern's code or begins with what stands before its star.

@@ -44,10 +44,22 @@ mod tests {
 
     #[test]
     fn names_and_statements_are_told_apart() {
-        for name in ["f", "charge_card", "shop.charge", "\"My Schema\".\"do it\"", "a.b.c", " padded ", "größe", "f$1", "\"q\"\"q\""] {
+        for name in [
+            "f",
+            "charge_card",
+            "shop.charge",
+            "\"My Schema\".\"do it\"",
+            "a.b.c",
+            " padded ",
+            "größe",
+            "f$1",
+            "\"q\"\"q\"",
+        ] {
             assert!(is_name(name), "{name}");
         }
-        for sql in ["", "SELECT 1", "f()", "a.", ".a", "1f", "\"open", "\"\"", "a b", "f;", "VACUUM t", "a..b"] {
+        for sql in [
+            "", "SELECT 1", "f()", "a.", ".a", "1f", "\"open", "\"\"", "a b", "f;", "VACUUM t", "a..b",
+        ] {
             assert!(!is_name(sql), "{sql}");
         }
     }
