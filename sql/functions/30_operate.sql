@@ -9,11 +9,6 @@ CREATE FUNCTION wf_internal.facts() RETURNS jsonb
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_facts';
 COMMENT ON FUNCTION wf_internal.facts() IS 'what this process knows of library, settings and workers; behind wf_health and wf.workers';
 
-CREATE FUNCTION wf_internal.may_see(role oid) RETURNS boolean
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT pg_catalog.pg_has_role(role, 'USAGE') $$;
-COMMENT ON FUNCTION wf_internal.may_see(oid) IS 'true if the current user has the privileges of a role';
-
 CREATE FUNCTION wf_internal.announce() RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_announce';
 COMMENT ON FUNCTION wf_internal.announce() IS 'tells the launcher, at commit, that this database has the extension';

@@ -4,10 +4,10 @@
 CREATE VIEW wf.workers WITH (security_barrier) AS
     SELECT w.kind, w.pid, pg_catalog.pg_get_userbyid(w.role) AS role,
            CASE WHEN w.busy THEN 'busy' ELSE 'idle' END AS state,
-           d.workflow, r.id, w.step, pg_catalog.to_timestamp(w.since) AS since
+           d.workflow, r.id, CASE WHEN r.id IS NOT NULL THEN w.step END AS step, pg_catalog.to_timestamp(w.since) AS since
     FROM pg_catalog.jsonb_to_recordset(wf_internal.facts()->'workers')
          AS w(kind text, pid integer, role oid, busy boolean, run_id uuid, step text, since double precision)
-    LEFT JOIN wf_internal.runs r ON r.run_id = w.run_id AND wf_internal.may_see(r.owner)
+    LEFT JOIN wf_internal.runs r ON r.run_id = w.run_id AND pg_catalog.pg_has_role(r.owner::oid, 'USAGE')
     LEFT JOIN wf_internal.definitions d USING (def_id);
 COMMENT ON VIEW wf.workers IS 'background workers of this database and what they are at';
 
@@ -24,7 +24,7 @@ CREATE VIEW wf.workflows WITH (security_barrier) AS
     FROM wf_internal.runs r
     JOIN wf_internal.definitions d USING (def_id)
     LEFT JOIN pg_catalog.jsonb_to_recordset(wf_internal.facts()->'workers') AS w(run_id uuid) ON w.run_id = r.run_id
-    WHERE wf_internal.may_see(r.owner);
+    WHERE pg_catalog.pg_has_role(r.owner::oid, 'USAGE');
 COMMENT ON VIEW wf.workflows IS 'workflow instances, one row a run';
 
 CREATE VIEW wf.steps WITH (security_barrier) AS
@@ -35,7 +35,7 @@ CREATE VIEW wf.steps WITH (security_barrier) AS
     FROM wf_internal.steps s
     JOIN wf_internal.runs r USING (run_id)
     JOIN wf_internal.definitions d USING (def_id)
-    WHERE wf_internal.may_see(r.owner);
+    WHERE pg_catalog.pg_has_role(r.owner::oid, 'USAGE');
 COMMENT ON VIEW wf.steps IS 'recorded steps, waits and values, in the order in which they were begun (n)';
 
 CREATE VIEW wf.signals WITH (security_barrier) AS
@@ -45,7 +45,7 @@ CREATE VIEW wf.signals WITH (security_barrier) AS
     JOIN wf_internal.runs r USING (run_id)
     JOIN wf_internal.definitions d USING (def_id)
     LEFT JOIN wf_internal.steps s ON s.run_id = g.run_id AND s.n = g.consumed_by
-    WHERE wf_internal.may_see(r.owner);
+    WHERE pg_catalog.pg_has_role(r.owner::oid, 'USAGE');
 COMMENT ON VIEW wf.signals IS 'signals sent to instances, consumed or not';
 
 CREATE VIEW wf.definitions WITH (security_barrier) AS

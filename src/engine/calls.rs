@@ -9,7 +9,7 @@ use crate::engine::step::StepSpec;
 use crate::error::Error;
 use crate::pg::errdata::{PgError, QUERY_CANCELED};
 use crate::pg::value::{timestamp_from_json, timestamp_json};
-use crate::pg::{Interval, Json, Timestamp, clock};
+use crate::pg::{Interval, Json, Timestamp, clock, guard};
 use crate::store::steps::Kind;
 
 /// What user code of this process is doing.
@@ -26,22 +26,26 @@ thread_local! {
     static SCENE: RefCell<Scene> = const { RefCell::new(Scene::Outside) };
 }
 
-/// Runs `f`, which calls a workflow function, with `history` to answer from, and gives it back. `f` must not unwind.
+/// Runs `f`, which calls a workflow function, with `history` to answer from, and gives it back.
 pub(crate) fn deciding<T>(history: History, f: impl FnOnce() -> T) -> (T, History) {
-    SCENE.replace(Scene::Deciding(Box::new(history)));
-    let result = f();
-    match SCENE.replace(Scene::Outside) {
-        Scene::Deciding(history) => (result, *history),
-        Scene::Outside | Scene::Acting => unreachable!("scenes do not overlap"),
+    match in_scene(Scene::Deciding(Box::new(history)), f) {
+        (result, Scene::Deciding(history)) => (result, *history),
+        (_, Scene::Outside | Scene::Acting) => unreachable!("scenes do not overlap"),
     }
 }
 
-/// Runs `f`, which runs a step. `f` must not unwind.
+/// Runs `f`, which runs a step.
 pub(crate) fn acting<T>(f: impl FnOnce() -> T) -> T {
-    SCENE.replace(Scene::Acting);
-    let result = f();
-    SCENE.replace(Scene::Outside);
-    result
+    in_scene(Scene::Acting, f).0
+}
+
+/// Runs `f` in a scene and returns the scene with the result. An error takes the scene down with it: it must not meet
+/// the process' next piece of work.
+fn in_scene<T>(scene: Scene, f: impl FnOnce() -> T) -> (T, Scene) {
+    SCENE.replace(scene);
+    let result = guard::catch(f);
+    let scene = SCENE.replace(Scene::Outside);
+    (result.unwrap_or_else(|error| guard::throw(error)), scene)
 }
 
 /// Refuses a function that only makes sense outside of workflows.
@@ -73,9 +77,9 @@ fn with_history<T>(function: &'static str, f: impl FnOnce(&mut History) -> Resul
 fn deliver(answer: Answer) -> Option<Json> {
     match answer {
         Answer::Value(value) => value,
-        Answer::Raise(error) => crate::pg::guard::throw(error),
+        Answer::Raise(error) => guard::throw(error),
         // query_canceled, because EXCEPTION WHEN OTHERS lets it pass: user handlers do not see the unwinding.
-        Answer::Unwind => crate::pg::guard::throw(PgError::new(
+        Answer::Unwind => guard::throw(PgError::new(
             QUERY_CANCELED,
             "workflow is unwound to wait or to run a step",
         )),

@@ -118,7 +118,7 @@ fn record(
         options: options.clone(),
     };
     if let Some(known) = definitions::find(&definition) {
-        return Ok((known, true));
+        return Ok(known);
     }
     home::claim();
     Ok((definitions::insert(&definition).ok_or_else(gone)?, false))

@@ -8,7 +8,7 @@ use crate::engine::{calls, target};
 use crate::error::Error;
 use crate::hub::slots;
 use crate::pg::errdata::{QUERY_CANCELED, pack, unpack};
-use crate::pg::{Json, PgError, clock, interrupt, process, scope, txn, value};
+use crate::pg::{Json, PgError, clock, guard, interrupt, process, scope, txn, value};
 use crate::settings;
 use crate::store::runs::Locked;
 
@@ -39,6 +39,9 @@ const DEADLOCK: i32 = pack(*b"40P01");
 const SERIALIZATION: i32 = pack(*b"40001");
 
 /// Makes one attempt. Its effects are in the current transaction if the result is `Done`, and nowhere otherwise.
+///
+/// # Errors
+/// Unwinds if this process was told to stop what it does (see [`slots::stops_here`]): nothing is recorded then.
 pub(crate) fn attempt(run: &Locked, code: &Code, name: &str, spec: &StepSpec, alone: bool) -> Attempt {
     slots::set_busy(run.run_id, name);
     process::report_running(&format!("workflow {} instance {} step {name}", code.workflow, run.id));
@@ -83,6 +86,8 @@ pub(crate) fn attempt(run: &Locked, code: &Code, name: &str, spec: &StepSpec, al
                 )
             } else if fired {
                 Attempt::Expired
+            } else if slots::stops_here() {
+                guard::throw(error)
             } else {
                 Attempt::Failed(error)
             }

@@ -18,7 +18,7 @@ use crate::error::{CANCELLED, Error};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;
 use crate::pg::value::timestamp_text;
-use crate::pg::{Interval, Json, PgError, Timestamp, clock, interrupt, process, scope, txn};
+use crate::pg::{Interval, Json, PgError, Timestamp, clock, guard, interrupt, process, scope, txn};
 use crate::store::runs::{self, Locked, Status};
 use crate::store::steps::{Kind, StepStatus};
 use crate::store::{inbox, steps, timers};
@@ -180,6 +180,7 @@ impl Turn<'_, '_> {
                     self.around.pace.observe_step(self.run.def_id, "", PATIENCE);
                     self.want_alone()
                 }
+                Err(error) if error.sqlstate == QUERY_CANCELED && slots::stops_here() => guard::throw(error),
                 Err(error) => {
                     history.flush(now);
                     let status = if error.sqlstate == CANCELLED {

@@ -50,6 +50,8 @@ pub(crate) struct Slot {
     quit: bool,
     /// The run it works on was cancelled.
     cancel: bool,
+    /// Scheduler: extension or home may have changed.
+    recheck: bool,
     pub(crate) run: Option<RunId>,
     step: [u8; STEP_NAME],
     step_length: u8,
@@ -70,6 +72,7 @@ impl Slot {
         idle: false,
         quit: false,
         cancel: false,
+        recheck: false,
         run: None,
         step: [0; STEP_NAME],
         step_length: 0,
@@ -199,15 +202,27 @@ impl State {
     }
 }
 
-/// Takes a slot for this process until it ends. False if all are taken; the process works all the same, unseen.
+/// Takes a slot for this process until it ends. False if all are taken, or this process is one too many: a second
+/// scheduler of the database, an executor beyond the role's number (several may have been started at once).
 pub(crate) fn register(kind: Kind, role: Oid) -> bool {
     let taken = STATE.with(|state| {
+        let database = process::my_database();
+        let enough = match kind {
+            Kind::Scheduler => state.of(kind, database).next().is_some(),
+            Kind::Executor => {
+                state.of(kind, database).filter(|slot| slot.role == role).count() >= settings::max_executors()
+            }
+            Kind::Launcher | Kind::Session => false,
+        };
+        if enough {
+            return None;
+        }
         let index = state.slots.iter().position(|slot| !slot.used)?;
         state.slots[index] = Slot {
             used: true,
             kind,
             pid: process::my_pid(),
-            database: process::my_database(),
+            database,
             role,
             latch: LatchRef::mine(),
             since: crate::pg::clock(),
@@ -227,10 +242,17 @@ pub(crate) fn register(kind: Kind, role: Oid) -> bool {
     index.is_some()
 }
 
-/// Gives this process' slot back.
+/// Gives this process' slot back, and wakes who may want to start another.
 pub(crate) fn release() {
     if let Some(index) = MINE.take() {
-        STATE.with(|state| state.slots[index] = Slot::FREE);
+        STATE.with(|state| {
+            let Slot { kind, database, .. } = std::mem::replace(&mut state.slots[index], Slot::FREE);
+            match kind {
+                Kind::Scheduler => state.wake_launcher(),
+                Kind::Executor => state.of(Kind::Scheduler, database).for_each(|slot| slot.latch.set()),
+                Kind::Launcher | Kind::Session => {}
+            }
+        });
     }
 }
 
@@ -278,9 +300,20 @@ pub(crate) fn asked_to_quit() -> bool {
     mine(|slot| slot.quit).unwrap_or(false)
 }
 
+/// True if a cancelled statement means that this process is to stop, and not that its statement has failed: a worker
+/// that was asked to end, or a client's session, whose user has pressed ^C or has a `statement_timeout`.
+pub(crate) fn stops_here() -> bool {
+    mine(|slot| slot.quit || slot.kind == Kind::Session).unwrap_or(true)
+}
+
 /// True if the run that this process works on was cancelled; the request counts as noticed.
 pub(crate) fn take_cancel() -> bool {
     mine(|slot| std::mem::take(&mut slot.cancel)).unwrap_or(false)
+}
+
+/// Scheduler: true if extension or home may have changed since the last call.
+pub(crate) fn take_recheck() -> bool {
+    mine(|slot| std::mem::take(&mut slot.recheck)).unwrap_or(false)
 }
 
 /// Scheduler: timers due at or after this need not wake it.
@@ -389,7 +422,9 @@ pub(crate) fn close_database(database: Oid) -> bool {
                 left = true;
                 slot.quit = true;
                 slot.latch.set();
-                interrupt::cancel_process(slot.pid);
+                if slot.kind == Kind::Executor {
+                    interrupt::cancel_process(slot.pid);
+                }
             }
             !left
         })
@@ -486,7 +521,10 @@ pub(crate) fn deliver(delivery: &Delivery) {
         }
         if delivery.announce {
             state.want_database(database);
-            state.wake_scheduler(database);
+            for slot in state.of(Kind::Scheduler, database) {
+                slot.recheck = true;
+                slot.latch.set();
+            }
         }
         if delivery.dropped {
             for slot in state.live().filter(|slot| slot.database == database) {

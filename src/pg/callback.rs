@@ -81,7 +81,8 @@ thread_local! {
 
 /// Calls `before(database)` ahead of, and `after(database)` behind, each command that needs a database without
 /// sessions (DROP DATABASE, ALTER DATABASE ... RENAME or SET TABLESPACE, CREATE DATABASE ... TEMPLATE), if the current
-/// user owns the database and so may expect the command to work.
+/// user owns the database and so may expect the command to work. DROP EXTENSION of ours counts, too: it would wait for
+/// the end of every step that is running.
 pub(crate) fn around_database_commands(before: fn(Oid), after: fn(Oid)) {
     BEFORE_DATABASE_COMMAND.set(Some(before));
     AFTER_DATABASE_COMMAND.set(Some(after));
@@ -167,6 +168,7 @@ unsafe fn database_to_be_free(node: *mut pg_sys::Node) -> Option<Oid> {
                 option(&(*alter).options, c"tablespace")?;
                 (*alter).dbname
             }
+            NodeTag::T_DropStmt => return drops_our_extension(node.cast()).then_some(pg_sys::MyDatabaseId),
             NodeTag::T_CreatedbStmt => {
                 let template = option(&(*node.cast::<pg_sys::CreatedbStmt>()).options, c"template")?;
                 let value = (*template).arg;
@@ -187,6 +189,41 @@ unsafe fn database_to_be_free(node: *mut pg_sys::Node) -> Option<Oid> {
             owns
         };
         owns.then_some(database)
+    }
+}
+
+/// True for a DROP EXTENSION that names ours, by a user who may drop it.
+unsafe fn drops_our_extension(drop: *mut pg_sys::DropStmt) -> bool {
+    // SAFETY: the objects of a DROP EXTENSION are a list of String nodes.
+    unsafe {
+        if (*drop).removeType != pg_sys::ObjectType::OBJECT_EXTENSION {
+            return false;
+        }
+        let names = (*drop).objects;
+        let named = !names.is_null()
+            && (0..(*names).length as usize).any(|i| {
+                let name = (*(*names).elements.add(i)).ptr_value.cast::<pg_sys::Node>();
+                core::ffi::CStr::from_ptr(string_of(name)) == c"pg_workflow"
+            });
+        let user = super::scope::current_user();
+        named
+            && super::catalog::extension().is_some_and(|oid| {
+                #[cfg(any(feature = "pg14", feature = "pg15"))]
+                let owns = pg_sys::pg_extension_ownercheck(oid, user);
+                #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+                let owns = pg_sys::object_ownercheck(pg_sys::ExtensionRelationId, oid, user);
+                owns
+            })
+    }
+}
+
+unsafe fn string_of(node: *mut pg_sys::Node) -> *const core::ffi::c_char {
+    // SAFETY: the caller knows that it is a String node.
+    unsafe {
+        #[cfg(feature = "pg14")]
+        return (*node.cast::<pg_sys::Value>()).val.str_;
+        #[cfg(not(feature = "pg14"))]
+        return (*node.cast::<pg_sys::String>()).sval;
     }
 }
 

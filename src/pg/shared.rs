@@ -20,10 +20,9 @@ unsafe impl<T> Sync for Shared<T> {}
 impl<T: Copy + 'static> Shared<T> {
     pub(crate) const fn new(name: &'static CStr) -> Self {
         // SAFETY: the name carries the extension's.
-        Self {
-            lock: unsafe { PgLwLock::new(name) },
-            ready: Cell::new(false),
-        }
+        let lock = unsafe { PgLwLock::new(name) };
+        let ready = Cell::new(false);
+        Self { lock, ready }
     }
 
     /// Asks for the memory; from `shmem_request_hook`.

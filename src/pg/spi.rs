@@ -149,12 +149,11 @@ pub(crate) struct Output {
 impl Output {
     /// Number of columns.
     pub(crate) fn width(&self) -> usize {
-        // SAFETY: the table is live until free().
         if self.table.is_null() {
-            0
-        } else {
-            unsafe { (*(*self.table).tupdesc).natts as usize }
+            return 0;
         }
+        // SAFETY: the table is live until free().
+        unsafe { (*(*self.table).tupdesc).natts as usize }
     }
 
     fn datum(&self, row: usize, column: usize) -> Option<(Datum, Oid)> {

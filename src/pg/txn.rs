@@ -131,3 +131,9 @@ pub(crate) fn with_nonatomic_spi<T>(f: impl FnOnce() -> T) -> T {
         value
     }
 }
+
+/// True if a row's `xmin` is of this transaction or one of its subtransactions.
+pub(crate) fn is_own(xmin: i32) -> bool {
+    // SAFETY: looks at this process' own transaction state.
+    unsafe { pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::TransactionId::from(xmin as u32)) }
+}

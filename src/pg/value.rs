@@ -40,7 +40,7 @@ impl Json {
         // SAFETY: jsonb_in returns a jsonb; its palloc'd result is left to the memory context.
         unsafe {
             let datum = pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(Datum::from(text.as_ptr()))]);
-            Self::copy(datum.unwrap_or_else(|| Datum::null()))
+            Self::copy(datum.unwrap_or_else(Datum::null))
         }
     }
 

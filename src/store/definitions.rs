@@ -1,7 +1,7 @@
 //! `workflows` and `definitions`: names given to workflows, and versions of their code.
 
 use super::statement;
-use crate::pg::{Json, Oid};
+use crate::pg::{Json, Oid, txn};
 
 statement!(FIND, "definition_find", TEXT, TEXT, TEXT, JSONB);
 statement!(
@@ -36,8 +36,9 @@ pub(crate) struct Definition {
     pub(crate) options: Json,
 }
 
-/// Id and version of an equal definition, if there is one.
-pub(crate) fn find(definition: &Definition) -> Option<(i32, i32)> {
+/// Id and version of an equal definition, if there is one, and whether its row is there to stay: one of this very
+/// transaction may yet be rolled back.
+pub(crate) fn find(definition: &Definition) -> Option<((i32, i32), bool)> {
     FIND.first(
         &[
             &definition.workflow,
@@ -45,7 +46,7 @@ pub(crate) fn find(definition: &Definition) -> Option<(i32, i32)> {
             &definition.search_path,
             &definition.options,
         ],
-        |row| (row.need(0), row.need(1)),
+        |row| ((row.need(0), row.need(1)), !txn::is_own(row.need::<i32>(2))),
     )
 }
 

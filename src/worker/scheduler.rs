@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::engine::batch;
 use crate::hub::slots::{self, Kind};
 use crate::pg::process::{self, WorkerSpec, worker_main};
-use crate::pg::{Oid, Timestamp, clock, errdata, latch, scope, txn};
+use crate::pg::{Oid, PgError, Timestamp, clock, errdata, latch, scope, txn};
 use crate::settings;
 use crate::store::{ready, timers};
 
@@ -13,26 +13,36 @@ use super::Belongs;
 
 worker_main!(pg_workflow_scheduler, main);
 
+/// Pause between starts of further executors of a role: one takes about this long to come up.
+const SPAWN_PAUSE: i64 = 20_000;
+
 /// Pause before an executor is started again for a role whose last one did not come up.
 const RESTART_PAUSE: i64 = 1_000_000;
 
 fn main(database: Oid) {
     process::install_signal_handlers();
     process::connect(Some(database), None);
-    slots::register(Kind::Scheduler, crate::pg::scope::current_user());
+    if !slots::register(Kind::Scheduler, scope::current_user()) {
+        return;
+    }
     let mut scheduler = Scheduler {
         database,
         started: HashMap::new(),
         complained: false,
         idling: false,
     };
+    let mut belongs = Belongs::NotNow;
     loop {
         txn::check_for_interrupts();
         process::reload_if_asked();
         if slots::asked_to_quit() {
             return;
         }
-        let next = match super::belongs() {
+        // Looked at when something may have changed, not at every timer.
+        if slots::take_recheck() || belongs != Belongs::Yes {
+            belongs = super::belongs();
+        }
+        let next = match belongs {
             Belongs::NoExtension => {
                 slots::unwant_scheduler(database);
                 return;
@@ -41,7 +51,11 @@ fn main(database: Oid) {
                 scheduler.idle_once();
                 None
             }
-            Belongs::Yes => scheduler.work(),
+            Belongs::Yes => scheduler.work().unwrap_or_else(|error| {
+                errdata::log(error);
+                belongs = Belongs::NotNow;
+                Some(clock() + RESTART_PAUSE)
+            }),
         };
         process::report_stats();
         process::report_idle();
@@ -49,10 +63,17 @@ fn main(database: Oid) {
     }
 }
 
+/// The last start of an executor for a role.
+struct Start {
+    at: Timestamp,
+    /// Starts in a row after which no executor was seen.
+    in_vain: u32,
+}
+
 struct Scheduler {
     database: Oid,
     /// When an executor was last started for a role.
-    started: HashMap<Oid, Timestamp>,
+    started: HashMap<Oid, Start>,
     complained: bool,
     idling: bool,
 }
@@ -67,25 +88,18 @@ impl Scheduler {
     }
 
     /// Does what is due; returns when to look again.
-    fn work(&mut self) -> Option<Timestamp> {
+    fn work(&mut self) -> Result<Option<Timestamp>, PgError> {
         self.idling = false;
         process::report_running("pg_workflow: timers and executors");
         // Announced before the look: a timer that is committed after it wakes us.
         slots::set_next_due(None);
-        let looked = txn::transaction(|| {
+        let (next, owners) = txn::transaction(|| {
             scope::as_engine(|| {
                 let more = batch::move_timers();
                 let next = if more { Some(clock()) } else { timers::next() };
                 (next, ready::owners())
             })
-        });
-        let (next, owners) = match looked {
-            Ok(looked) => looked,
-            Err(error) => {
-                errdata::log(error);
-                return Some(clock() + RESTART_PAUSE);
-            }
-        };
+        })?;
         slots::set_next_due(next);
         let requested = slots::take_requests(self.database);
         let mut again = next;
@@ -94,7 +108,7 @@ impl Scheduler {
                 again = Some(again.map_or(at, |other| other.min(at)));
             }
         }
-        again
+        Ok(again)
     }
 
     /// Sees to it that a role with work has an executor (one more, if `more` was asked for). Returns when to try again.
@@ -108,13 +122,23 @@ impl Scheduler {
             return None;
         }
         let now = clock();
-        if count == 0
-            && let Some(at) = self.started.get(&role)
-            && now < at + RESTART_PAUSE
-        {
-            // Just started and not there yet, or gone again at once (no CONNECT privilege, role limit reached).
-            return Some(at + RESTART_PAUSE);
+        let start = self.started.entry(role).or_insert(Start { at: 0, in_vain: 0 });
+        if count > 0 {
+            start.in_vain = 0;
+            if now < start.at + SPAWN_PAUSE {
+                // The last one is still on its way; whoever finds it was not enough asks again.
+                return None;
+            }
+        } else {
+            // Just started and not there yet, or gone again at once (no CONNECT privilege, role limit reached, role
+            // dropped): then at growing distances, for each try leaves a line in the log.
+            let due = start.at + (RESTART_PAUSE << start.in_vain.min(6));
+            if now < due {
+                return Some(due);
+            }
+            start.in_vain += 1;
         }
+        start.at = now;
         let name = txn::transaction(|| crate::pg::fmgr::role_name(role)).unwrap_or_default();
         let spec = WorkerSpec {
             kind: "pg_workflow executor",
@@ -128,7 +152,6 @@ impl Scheduler {
         };
         if process::start_dynamic(&spec) {
             self.complained = false;
-            self.started.insert(role, now);
             return None;
         }
         if count > 0 {

@@ -1,4 +1,13 @@
 -- Starting a workflow and getting its result.
+-- Waits for a status.
+CREATE FUNCTION until(id text, status text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1..1000 LOOP
+        EXIT WHEN wf_status(id) = status;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    RETURN wf_status(id);
+END $$;
 CREATE FUNCTION greet(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
     RETURN jsonb_build_object('greeting', 'hello ' || (input->>'name'));
@@ -62,8 +71,8 @@ COMMIT;
 SELECT wf_result('half', wait => '10 s');
 
 -- What an instance looks like as one object.
-SELECT key, CASE WHEN key IN ('created_at', 'started_at', 'finished_at') THEN to_jsonb(value->>0 <= now()::text)
-                 WHEN key = 'run_id' THEN to_jsonb(length(value->>0)) ELSE value END AS value
+SELECT key, CASE WHEN key IN ('created_at', 'started_at', 'finished_at') THEN to_jsonb((value#>>'{}')::timestamptz <= clock_timestamp())
+                 WHEN key = 'run_id' THEN to_jsonb(length(value#>>'{}')) ELSE value END AS value
 FROM jsonb_each(wf_get('greet-1'));
 
 -- Before the end, and after a bad one.
@@ -76,8 +85,8 @@ BEGIN
     RAISE EXCEPTION 'out of stock' USING ERRCODE = 'SH001', DETAIL = 'Nothing is left of item 7.', HINT = 'Order some.';
 END $$;
 SELECT wf_start('waiter', id => 'waiter-1');
-SELECT wf_result('waiter-1', wait => '1 s');
-SELECT wf_status('waiter-1');
+SELECT until('waiter-1', 'waiting');
+SELECT wf_result('waiter-1', wait => '0.1 s');
 SELECT wf_result('waiter-1');
 \echo :SQLSTATE
 SELECT wf_start('waiter', id => 'later', delay => '1 day');
@@ -94,8 +103,9 @@ SELECT wf_status('waiter-1');
 SELECT wf_cancel('waiter-1');
 SELECT wf_cancel('later');
 SELECT wf_result('later', wait => '10 s');
--- One that has not begun ends at once; a reason may end as a sentence does.
+-- A reason may end as a sentence does.
 SELECT wf_start('waiter', id => 'waiter-2');
+SELECT until('waiter-2', 'waiting');
 SELECT wf_cancel('waiter-2', 'The customer has withdrawn.');
 SELECT wf_result('waiter-2', wait => '10 s');
 
@@ -106,8 +116,9 @@ SELECT wf_result('own', wait => '10 s');
 \echo :SQLSTATE
 ROLLBACK;
 SELECT wf_start('waiter', id => 'waiter-3');
+SELECT until('waiter-3', 'waiting');
 BEGIN ISOLATION LEVEL REPEATABLE READ;
-SELECT wf_result('waiter-3', wait => '10 s') FROM (SELECT pg_sleep(0)) AS s;
+SELECT wf_result('waiter-3', wait => '10 s');
 \echo :SQLSTATE
 ROLLBACK;
 

@@ -1,4 +1,13 @@
 -- Starting under an id that is there already.
+-- Waits for a status.
+CREATE FUNCTION until(id text, status text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1..1000 LOOP
+        EXIT WHEN wf_status(id) = status;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    RETURN wf_status(id);
+END $$;
 CREATE FUNCTION hold(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
     RETURN wf_wait_signal('go');
@@ -7,6 +16,7 @@ CREATE FUNCTION other(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RE
 CREATE FUNCTION fails(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no luck'; END $$;
 
 SELECT wf_start('hold', '{"n": 1}', id => 'a');
+SELECT until('a', 'waiting');
 -- The same again is the same: once started.
 SELECT wf_start('hold', '{"n": 1}', id => 'a');
 SELECT wf_start('hold', '{"n": 1.0}', id => 'a');
@@ -39,6 +49,7 @@ SELECT wf_result('a', wait => '10 s');
 SELECT wf_start('fails', id => 'a', on_conflict => 'start_new');
 SELECT wf_result('a', wait => '10 s');
 SELECT wf_start('hold', id => 'a', on_conflict => 'start_new');
+SELECT until('a', 'waiting');
 SELECT wf_cancel('a');
 SELECT wf_result('a', wait => '10 s');
 SELECT run, workflow, status, input, result, error FROM wf.workflows WHERE id = 'a' ORDER BY run;

@@ -7,12 +7,21 @@ CREATE FUNCTION over(a int) RETURNS int LANGUAGE sql AS $$ SELECT 2 $$;
 CREATE FUNCTION twin(a int) RETURNS int LANGUAGE sql AS $$ SELECT 1 $$;
 CREATE FUNCTION twin(a text) RETURNS int LANGUAGE sql AS $$ SELECT 2 $$;
 CREATE FUNCTION by_key(a int) RETURNS text LANGUAGE sql AS $$ SELECT 'a' $$;
-CREATE FUNCTION by_key(b int) RETURNS text LANGUAGE sql AS $$ SELECT 'b' $$;
+CREATE FUNCTION by_key(b text) RETURNS text LANGUAGE sql AS $$ SELECT 'b' $$;
 CREATE FUNCTION by_key(a int, b int) RETURNS text LANGUAGE sql AS $$ SELECT 'a and b' $$;
 CREATE FUNCTION any_type(a anyelement) RETURNS text LANGUAGE sql AS $$ SELECT 'x' $$;
 CREATE PROCEDURE proc(input jsonb) LANGUAGE plpgsql AS $$ BEGIN NULL; END $$;
 CREATE FUNCTION trig() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
 CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int);
+
+-- The SQLSTATE that a statement is refused with, for errors of other people's wording.
+CREATE FUNCTION refused(statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE statement;
+    RETURN 'accepted';
+EXCEPTION WHEN OTHERS THEN
+    RETURN SQLSTATE;
+END $$;
 
 -- Which workflow?
 SELECT wf_start('no_such_workflow');
@@ -32,7 +41,7 @@ SELECT wf_start('over', '{"a": 1}');
 SELECT wf_start('proc');
 \echo :SQLSTATE
 SELECT wf_start('total', '{"a": 1}');
-SELECT wf_start('trig');
+SELECT refused($$ SELECT wf_start('trig', id => 'trigger') $$);
 SELECT wf_start('any_type', '{"a": 1}');
 \echo :SQLSTATE
 
@@ -51,14 +60,12 @@ SELECT wf_start('bare', '{"a": 1}');
 SELECT wf_start('ok', '{"a": ');
 \echo :SQLSTATE
 -- A value that is not of the parameter's type.
-SELECT wf_start('named', '{"a": "one", "b": "x"}', id => 'bad-type');
-SELECT wf_result('bad-type', wait => '10 s');
-SELECT wf_start('named', '{"a": 1, "b": "x", "c": "yesterday-ish"}', id => 'bad-date');
-SELECT wf_result('bad-date', wait => '10 s');
+SELECT refused($$ SELECT wf_start('named', '{"a": "one", "b": "x"}', id => 'bad-type') $$);
+SELECT refused($$ SELECT wf_start('named', '{"a": 1, "b": "x", "c": "yesterday-ish"}', id => 'bad-date') $$);
 
 -- Overloads: the keys decide.
 SELECT wf_start('by_key', '{"a": 1}', id => 'key-a');
-SELECT wf_start('by_key', '{"b": 1}', id => 'key-b');
+SELECT wf_start('by_key', '{"b": "x"}', id => 'key-b');
 SELECT wf_start('by_key', '{"a": 1, "b": 2}', id => 'key-ab');
 SELECT wf_result('key-a', wait => '10 s'), wf_result('key-b', wait => '10 s'), wf_result('key-ab', wait => '10 s');
 SELECT wf_start('by_key', '{"c": 1}');
@@ -71,7 +78,7 @@ SELECT wf_start('ok', start_at => '2050-01-01', delay => '1 day');
 SELECT wf_start('ok', delay => '-1 second');
 \echo :SQLSTATE
 SELECT wf_start('ok', delay => 'a while');
-SELECT wf_start('ok', start_at => 'infinity');
+SELECT refused($$ SELECT wf_start('ok', start_at => 'infinity', id => 'never') $$);
 SELECT wf_start('ok', delay => '300000 years');
 SELECT wf_start('ok', priority => 1001);
 \echo :SQLSTATE
