@@ -1,2 +1,2 @@
--- $1 owner, $2 priority, $3 sequence numbers
-DELETE FROM wf_internal.ready q WHERE q.owner = $1::oid AND q.priority = $2 AND q.seq = ANY ($3)
+-- Rows that this transaction has locked, and that nobody else touches: their places are theirs. $1 places
+DELETE FROM wf_internal.ready q WHERE q.ctid = ANY ($1)

@@ -1,7 +1,8 @@
 -- One row a run. An id names a line of runs (seq 1, 2, ...), of which at most the last is open.
 -- Invariant: after the insert only the executor that holds the row's lock writes it (one writer a run); whoever else
 -- wants something of a run inserts a row elsewhere (signals, controls, ready). So a client never waits for a step.
--- status stands in no index and the row has room (fillfactor), so that its updates are HOT.
+-- No CHECK: Postgres reads its expression anew for each statement, which cost more than the insert; only the engine
+-- writes here. status stands in no index and the row has room (fillfactor), so that its updates are HOT.
 CREATE TABLE wf_internal.runs (
     created_at  timestamptz NOT NULL,
     started_at  timestamptz,                    -- first turn
@@ -13,8 +14,7 @@ CREATE TABLE wf_internal.runs (
     def_id      integer     NOT NULL,
     owner       regrole     NOT NULL,           -- user code runs as this role and no other
     priority    smallint    NOT NULL,
-    status      text        NOT NULL
-                CHECK (status IN ('pending', 'running', 'waiting', 'completed', 'failed', 'cancelled')),
+    status      text        NOT NULL,           -- pending, running, waiting, completed, failed, cancelled
     id          text        NOT NULL,
     input       jsonb       NOT NULL,
     waiting_for text,                           -- in words, while status is waiting
@@ -35,8 +35,8 @@ CREATE TABLE wf_internal.steps (
     n           integer     NOT NULL,           -- position in the history, from 1
     occurrence  integer     NOT NULL,           -- of this kind and name, from 1: a loop calls the same name again
     attempt     integer     NOT NULL,           -- attempts made; not a history of them
-    kind        text        NOT NULL CHECK (kind IN ('step', 'sleep', 'signal', 'value', 'set')),
-    status      text        NOT NULL CHECK (status IN ('waiting', 'retrying', 'completed', 'failed', 'cancelled')),
+    kind        text        NOT NULL,           -- step, sleep, signal, value, set
+    status      text        NOT NULL,           -- waiting, retrying, completed, failed, cancelled
     name        text        NOT NULL,
     result      jsonb,
     error       jsonb,                          -- of the last attempt

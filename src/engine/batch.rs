@@ -113,7 +113,7 @@ impl Batcher {
             }
         }
         slots::set_unoccupied();
-        ready::delete(self.owner, &served);
+        ready::delete(&served);
         self.pace.observe(turns, clock() - begun);
         self.single = self.single.saturating_sub(1);
         self.failures = 0;

@@ -5,6 +5,7 @@
 //! owner's `search_path`. As Postgres' own referential-integrity triggers do, the switch is of the current user
 //! only, and the end of a (sub)transaction undoes it on errors.
 
+use std::cell::Cell;
 use std::ffi::CString;
 
 use pgrx::pg_sys;
@@ -25,7 +26,9 @@ pub(crate) fn as_engine<T>(f: impl FnOnce() -> T) -> T {
         );
         let nest = pg_sys::NewGUCNestLevel();
         set_local(c"search_path", PINNED_SEARCH_PATH);
+        let planner = PlannerGuard::engine();
         let value = f();
+        drop(planner);
         pg_sys::AtEOXact_GUC(true, nest);
         pg_sys::SetUserIdAndSecContext(user, context);
         value
@@ -44,11 +47,101 @@ pub(crate) fn as_owner<T>(owner: Oid, search_path: &str, f: impl FnOnce() -> T) 
         let nest = pg_sys::NewGUCNestLevel();
         set_local(c"search_path", &path);
         pg_sys::SetUserIdAndSecContext(owner, 0);
+        let planner = PlannerGuard::session();
         let value = f();
-        // In this order: undoing a SET ROLE sets the current user once more.
+        // In this order: undoing a SET sets planner variables, undoing a SET ROLE the current user once more.
         pg_sys::AtEOXact_GUC(false, nest);
+        drop(planner);
         pg_sys::SetUserIdAndSecContext(user, context);
         value
+    }
+}
+
+/// The planner settings that engine statements are planned under. Every one of them is served by an index or by tid, in
+/// tables that may be empty when a long-lived process plans it and have a million rows an hour later: a sequential scan
+/// that was right then would be kept. Without JIT: a disabled node's cost would have every execution compiled. The variables behind the settings are switched directly: a hundred times cheaper
+/// than SET, and no user code runs meanwhile.
+#[derive(Clone, Copy)]
+struct Planner {
+    seqscan: bool,
+    bitmapscan: bool,
+    sort: bool,
+    plan_cache_mode: i32,
+    jit: bool,
+}
+
+impl Planner {
+    const ENGINE: Self = Self {
+        seqscan: false,
+        bitmapscan: false,
+        sort: false,
+        plan_cache_mode: pg_sys::PlanCacheMode::PLAN_CACHE_MODE_FORCE_GENERIC_PLAN as i32,
+        jit: false,
+    };
+
+    fn current() -> Self {
+        // SAFETY: process-local variables of the planner.
+        unsafe {
+            Self {
+                seqscan: pg_sys::enable_seqscan,
+                bitmapscan: pg_sys::enable_bitmapscan,
+                sort: pg_sys::enable_sort,
+                plan_cache_mode: pg_sys::plan_cache_mode,
+                jit: pg_sys::jit_enabled,
+            }
+        }
+    }
+
+    fn apply(self) {
+        // SAFETY: process-local variables of the planner.
+        unsafe {
+            pg_sys::enable_seqscan = self.seqscan;
+            pg_sys::enable_bitmapscan = self.bitmapscan;
+            pg_sys::enable_sort = self.sort;
+            pg_sys::plan_cache_mode = self.plan_cache_mode;
+            pg_sys::jit_enabled = self.jit;
+        }
+    }
+}
+
+thread_local! {
+    /// While the engine's settings are in force: the session's own.
+    static SESSION: Cell<Option<Planner>> = const { Cell::new(None) };
+}
+
+/// Puts settings back when dropped, unwinding included.
+struct PlannerGuard {
+    settings: Planner,
+    session: Option<Planner>,
+}
+
+impl PlannerGuard {
+    fn engine() -> Self {
+        let guard = Self {
+            settings: Planner::current(),
+            session: SESSION.get(),
+        };
+        SESSION.set(guard.session.or(Some(guard.settings)));
+        Planner::ENGINE.apply();
+        guard
+    }
+
+    fn session() -> Self {
+        let guard = Self {
+            settings: Planner::current(),
+            session: SESSION.take(),
+        };
+        if let Some(session) = guard.session {
+            session.apply();
+        }
+        guard
+    }
+}
+
+impl Drop for PlannerGuard {
+    fn drop(&mut self) {
+        self.settings.apply();
+        SESSION.set(self.session);
     }
 }
 

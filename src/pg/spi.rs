@@ -20,10 +20,10 @@ pub(crate) mod types {
     use pgrx::pg_sys::{self, Oid};
 
     pub(crate) const INT4: Oid = pg_sys::INT4OID;
-    pub(crate) const INT8S: Oid = pg_sys::INT8ARRAYOID;
     pub(crate) const JSONB: Oid = pg_sys::JSONBOID;
     pub(crate) const OID: Oid = pg_sys::OIDOID;
     pub(crate) const TEXT: Oid = pg_sys::TEXTOID;
+    pub(crate) const TIDS: Oid = pg_sys::TIDARRAYOID;
     pub(crate) const TIMESTAMPTZ: Oid = pg_sys::TIMESTAMPTZOID;
     pub(crate) const UUID: Oid = pg_sys::UUIDOID;
     pub(crate) const UUIDS: Oid = pg_sys::UUIDARRAYOID;

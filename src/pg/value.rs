@@ -362,11 +362,22 @@ impl Argument for Vec<RunId> {
     }
 }
 
-/// A `bigint[]`.
-impl Argument for Vec<i64> {
+/// The place of a row version in its table (`ctid`).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tid(pg_sys::ItemPointerData);
+
+impl FromDatum for Tid {
+    unsafe fn from_polymorphic_datum(datum: Datum, is_null: bool, _: Oid) -> Option<Self> {
+        // SAFETY: a tid datum points at one.
+        (!is_null).then(|| Self(unsafe { *datum.cast_mut_ptr::<pg_sys::ItemPointerData>() }))
+    }
+}
+
+/// A `tid[]`.
+impl Argument for Vec<Tid> {
     fn to_arg(&self) -> Option<Datum> {
-        let mut elements: Vec<Datum> = self.iter().map(|n| Datum::from(*n)).collect();
-        Some(array(&mut elements, pg_sys::INT8OID, 8, true, b'd'))
+        let mut elements: Vec<Datum> = self.iter().map(|tid| Datum::from(std::ptr::from_ref(&tid.0))).collect();
+        Some(array(&mut elements, pg_sys::TIDOID, 6, false, b's'))
     }
 }
 
