@@ -32,10 +32,15 @@ pub(crate) enum Error {
     #[error("workflow \"{0}\" does not exist")]
     UnknownWorkflow(String),
     #[error("function \"{0}\" does not exist")]
+    NoSuchFunction(String),
+    /// As a step's target.
+    #[error("function \"{0}\" does not exist")]
     UnknownFunction(String),
-    #[error("\"{0}\" is not a function")]
+    #[error("{0} is not a function")]
     NotAFunction(String),
-    #[error("function name \"{name}\" is not unique for this input")]
+    #[error("function {0} has a result type that cannot be used")]
+    NotCallable(String),
+    #[error("function name \"{name}\" is not unique")]
     AmbiguousFunction { name: String, candidates: Vec<String> },
     #[error("input does not fit {function}")]
     InputMismatch {
@@ -56,8 +61,8 @@ pub(crate) enum Error {
 
     #[error("workflow instance \"{0}\" does not exist")]
     UnknownInstance(String),
-    #[error("workflow instance \"{id}\" exists already")]
-    InstanceExists { id: String, detail: String },
+    #[error("workflow instance \"{id}\" already exists")]
+    InstanceExists { id: String, detail: String, own: bool },
     #[error("permission denied for workflow instance \"{0}\"")]
     NotYours(String),
     #[error("workflow instance \"{id}\" has ended")]
@@ -108,12 +113,12 @@ impl Error {
                 b"22023"
             }
             TooLong { .. } | TooLarge { .. } => b"54000",
-            UnknownWorkflow(_) | UnknownFunction(_) => b"42883",
+            UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
             NotAFunction(_) => b"42809",
             AmbiguousFunction { .. } => b"42725",
             NoExecute(_) | NotYours(_) => b"42501",
             RoleCannotLogin(_) => b"28000",
-            PseudoType { .. } | PrepareTransaction => b"0A000",
+            PseudoType { .. } | NotCallable(_) | PrepareTransaction => b"0A000",
             UnknownInstance(_) => b"42704",
             InstanceExists { .. } => b"42710",
             InstanceEnded { .. } | NotEnded { .. } | OutsideWorkflow(_) | InsideStep(_) | InsideWorkflow(_) => b"55000",
@@ -139,7 +144,7 @@ impl Error {
                 reason: Some(reason), ..
             }
             | Cancelled { reason: Some(reason) } => {
-                format!("Reason: {reason}.")
+                format!("Reason: {}.", reason.strip_suffix('.').unwrap_or(reason))
             }
             Diverged { expected, found } => format!("Expected {expected}, found {found}."),
             RunTimeout { deadline, .. } => format!("Its deadline was {deadline}."),
@@ -155,22 +160,31 @@ impl Error {
             UnknownWorkflow(_) => {
                 "A workflow is a function, found by the search_path, or a name given by wf_define.".into()
             }
-            UnknownFunction(_) => "A target of one word names a function; end SQL of one word with a semicolon.".into(),
-            NotAFunction(_) => "Write the workflow as a function.".into(),
+            UnknownFunction(_) => {
+                "A target of one word names a function, looked up in the search_path that the workflow was started with.".into()
+            }
             AmbiguousFunction { .. } => "Give the overloads names of their own.".into(),
             InputMismatch { hint, .. } => hint.clone(),
             RoleCannotLogin(_) => {
                 "Workflows run in a process that is connected as their owner: start them as a role with LOGIN.".into()
             }
             PseudoType { .. } => "Give the parameter a concrete type.".into(),
+            InstanceExists { own: false, .. } => "Choose another id.".into(),
             InstanceExists { .. } => {
                 "Choose another id, or pass on_conflict => 'start_new' to run it again once it has ended.".into()
             }
             NotEnded { hint, .. } => (*hint).into(),
+            OutsideWorkflow(function) if *function != "wf_step" => {
+                "Call it in a function that was started by wf_start.".into()
+            }
             OutsideWorkflow(_) => {
                 "Call it in a function that was started by wf_start; outside, call the target itself.".into()
             }
+            InsideStep("wf_run_pending" | "wf_result with a wait")
+            | InsideWorkflow("wf_run_pending" | "wf_result with a wait") => return None,
             InsideStep(_) => "A step is one piece of work: call it from the workflow function instead.".into(),
+            InstanceEnded { .. } => "Run it again with wf_start(..., on_conflict => 'start_new').".into(),
+            NotYours(_) => "It may be controlled by its owner and by members of its owner's role.".into(),
             InsideWorkflow(_) => "Call it in a step: wf_step('name', 'SELECT ...').".into(),
             Diverged { .. } => {
                 "A workflow decides by its input and by recorded answers only: use wf_now(), wf_random(), wf_uuid() and steps for what may change."

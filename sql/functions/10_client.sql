@@ -1,12 +1,12 @@
 -- Functions that clients call. All take effect with the caller's transaction, and not at all if it rolls back.
 
 CREATE FUNCTION wf_define(name text, function text, options jsonb DEFAULT '{}') RETURNS integer
-    LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'wf_define';
+    LANGUAGE c AS 'MODULE_PATHNAME', 'wf_define';
 COMMENT ON FUNCTION wf_define(text, text, jsonb) IS
 'Gives a workflow a name of its own, with options: retry (policy of steps that name none), step_timeout, timeout (of a run), priority. Defining a name again replaces it for later starts; instances keep what they started with. Returns the version of the function''s code. Needs: EXECUTE on the function. Errors: 42883 unknown function, 42501 no privilege, 22023 wrong options.';
 
 CREATE FUNCTION wf_undefine(name text) RETURNS boolean
-    LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'wf_undefine';
+    LANGUAGE c AS 'MODULE_PATHNAME', 'wf_undefine';
 COMMENT ON FUNCTION wf_undefine(text) IS
 'Removes a name given by wf_define; instances in flight go on. Returns whether there was one.';
 

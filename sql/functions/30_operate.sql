@@ -1,9 +1,9 @@
 -- Functions for those who operate the server.
 
-CREATE PROCEDURE wf_run_pending(INOUT turns bigint DEFAULT 0)
+CREATE PROCEDURE wf_run_pending()
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_run_pending';
-COMMENT ON PROCEDURE wf_run_pending(bigint) IS
-'Runs the current user''s due work in this session until nothing is due: for tests, for cron, for servers without background workers. Outside of a transaction block it commits as a worker does; inside one everything happens in the caller''s transaction. Returns the number of turns taken.';
+COMMENT ON PROCEDURE wf_run_pending() IS
+'Runs the current user''s due work in this session until nothing is due: for tests, for cron, for servers without background workers. Outside of a transaction block it commits as a worker does; inside one everything happens in the caller''s transaction.';
 
 CREATE FUNCTION wf_internal.facts() RETURNS jsonb
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_facts';
@@ -48,6 +48,8 @@ CREATE FUNCTION wf_health() RETURNS TABLE (item text, ok boolean, detail text, h
         workers jsonb := f->'workers';
         ready bigint;
         due bigint;
+        executors bigint := (SELECT pg_catalog.count(*) FROM pg_catalog.jsonb_array_elements(workers) w
+                             WHERE w->>'kind' = 'executor');
     BEGIN
         item := 'library preloaded';
         ok := (f->>'preloaded')::boolean;
@@ -84,11 +86,11 @@ CREATE FUNCTION wf_health() RETURNS TABLE (item text, ok boolean, detail text, h
         SELECT pg_catalog.count(*) INTO ready FROM wf_internal.ready;
         SELECT pg_catalog.count(*) INTO due FROM wf_internal.timers WHERE due_at < pg_catalog.now() - interval '10 s';
         item := 'work';
-        ok := due = 0;
+        ok := due = 0 AND (ready = 0 OR executors > 0);
         detail := pg_catalog.format('%s ready for a turn, %s timers overdue by more than 10 s, %s executors',
-                                    ready, due, (SELECT pg_catalog.count(*) FROM pg_catalog.jsonb_array_elements(workers) w
-                                                 WHERE w->>'kind' = 'executor'));
-        hint := CASE WHEN NOT ok THEN 'Timers are moved by the scheduler: see the lines above.' END;
+                                    ready, due, executors);
+        hint := CASE WHEN due > 0 THEN 'Timers are moved by the scheduler: see the lines above.'
+                     WHEN NOT ok THEN 'No executor could be started: see the server log. max_worker_processes may be too small, or the owner''s role may not connect.' END;
         RETURN NEXT;
     END $$;
 COMMENT ON FUNCTION wf_health() IS 'Is everything there that workflows need? One row a question, with what to do where the answer is no.';

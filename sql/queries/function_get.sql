@@ -10,7 +10,8 @@ SELECT n.nspname::text, p.proname::text, pg_catalog.pg_get_function_identity_arg
                         ORDER BY a.i)
                  FROM pg_catalog.unnest(coalesce(p.proallargtypes, p.proargtypes::oid[])) WITH ORDINALITY AS a(t, i)
                  JOIN pg_catalog.pg_type t ON t.oid = a.t), '[]'),
-       p.oid::pg_catalog.regprocedure::text
+       p.oid::pg_catalog.regprocedure::text,
+       p.prorettype = ANY ('{trigger,event_trigger,internal,language_handler,fdw_handler,tsm_handler,index_am_handler,table_am_handler}'::pg_catalog.regtype[])
 FROM pg_catalog.pg_proc p
 JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 WHERE p.oid = $1

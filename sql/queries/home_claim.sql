@@ -2,4 +2,3 @@
 INSERT INTO wf_internal.home (installation, database)
 SELECT i.id, d.oid::text FROM wf_internal.installation i, pg_catalog.pg_database d
 WHERE d.datname = pg_catalog.current_database() AND NOT EXISTS (SELECT FROM wf_internal.home)
-ON CONFLICT DO NOTHING

@@ -11,8 +11,8 @@ INSERT INTO wf_internal.installation DEFAULT VALUES;
 CREATE TABLE wf_internal.home (
     installation uuid       NOT NULL,
     database    text        NOT NULL,           -- oid as text: a dump must not follow it to the new database
-    since       timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (installation, database)
+    since       timestamptz NOT NULL DEFAULT now()
 );
+-- No key: two first starts at once must not wait for each other, and two equal rows say no more than one.
 COMMENT ON TABLE wf_internal.home IS 'installation whose workers may run the rows of this database';
 SELECT pg_catalog.pg_extension_config_dump('wf_internal.home', '');

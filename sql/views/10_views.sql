@@ -14,7 +14,9 @@ COMMENT ON VIEW wf.workers IS 'background workers of this database and what they
 CREATE VIEW wf.workflows WITH (security_barrier) AS
     SELECT r.id, d.workflow,
            CASE WHEN w.run_id IS NOT NULL AND r.finished_at IS NULL THEN 'running' ELSE r.status END AS status,
-           CASE WHEN w.run_id IS NULL THEN r.waiting_for END AS waiting_for,
+           CASE WHEN w.run_id IS NOT NULL THEN NULL
+                WHEN r.status = 'pending' AND r.start_at IS NOT NULL THEN 'start at ' || r.start_at::text
+                ELSE r.waiting_for END AS waiting_for,
            r.input, r.result,
            r.error->>'message' AS error, r.error->>'sqlstate' AS sqlstate,
            (SELECT pg_catalog.jsonb_object_agg(s.name, s.result ORDER BY s.n)
@@ -53,10 +55,11 @@ CREATE VIEW wf.definitions WITH (security_barrier) AS
            d.schema_name || '.' || d.proc_name || '(' || d.proc_args || ')' AS function,
            min(d.created_at) AS first_started,
            (SELECT pg_catalog.count(*) FROM wf_internal.runs r
-            WHERE r.def_id = ANY (pg_catalog.array_agg(d.def_id)) AND r.finished_at IS NULL) AS open_instances,
+            WHERE r.def_id = ANY (pg_catalog.array_agg(d.def_id)) AND r.finished_at IS NULL
+              AND pg_catalog.pg_has_role(r.owner::oid, 'USAGE')) AS open_instances,
            d.source
     FROM wf_internal.definitions d
     GROUP BY d.workflow, d.version, d.schema_name, d.proc_name, d.proc_args, d.source;
-COMMENT ON VIEW wf.definitions IS 'versions of workflow functions that instances were started on';
+COMMENT ON VIEW wf.definitions IS 'versions of workflow functions that instances were started on, and how many of the instances that you may see still run on each';
 
-GRANT SELECT ON wf.workers, wf.workflows, wf.steps, wf.signals TO PUBLIC;
+GRANT SELECT ON wf.workers, wf.workflows, wf.steps, wf.signals, wf.definitions TO PUBLIC;

@@ -8,7 +8,7 @@ use crate::pg::{Interval, Json, txn};
 
 sql_function!("wf_define", define);
 fn define(args: Args) -> Result<Return, Error> {
-    calls::require_not_deciding("wf_define")?;
+    calls::require_writable("wf_define")?;
     let (name, function): (String, String) = (args.need(0, "name")?, args.need(1, "function")?);
     let options: Json = args.need(2, "options")?;
     start::check_text("name", &name, 1024)?;
@@ -17,14 +17,14 @@ fn define(args: Args) -> Result<Return, Error> {
 
 sql_function!("wf_undefine", undefine);
 fn undefine(args: Args) -> Result<Return, Error> {
-    calls::require_not_deciding("wf_undefine")?;
+    calls::require_writable("wf_undefine")?;
     let name: String = args.need(0, "name")?;
     Ok(Return::value(txn::with_spi(|| define::undefine(&name))))
 }
 
 sql_function!("wf_start", start);
 fn start(args: Args) -> Result<Return, Error> {
-    calls::require_not_deciding("wf_start")?;
+    calls::require_writable("wf_start")?;
     let start = Start {
         workflow: args.need(0, "workflow")?,
         input: args.need(1, "input")?,
@@ -40,7 +40,7 @@ fn start(args: Args) -> Result<Return, Error> {
 
 sql_function!("wf_signal", signal);
 fn signal(args: Args) -> Result<Return, Error> {
-    calls::require_not_deciding("wf_signal")?;
+    calls::require_writable("wf_signal")?;
     let (id, name): (String, String) = (args.need(0, "id")?, args.need(1, "name")?);
     let payload: Json = args.need(2, "payload")?;
     let key: Option<String> = args.get(3);
@@ -49,7 +49,7 @@ fn signal(args: Args) -> Result<Return, Error> {
 
 sql_function!("wf_cancel", cancel);
 fn cancel(args: Args) -> Result<Return, Error> {
-    calls::require_not_deciding("wf_cancel")?;
+    calls::require_writable("wf_cancel")?;
     let id: String = args.need(0, "id")?;
     let reason: Option<String> = args.get(1);
     txn::with_spi(|| send::cancel(&id, reason.as_deref())).map(Return::value)
@@ -64,6 +64,10 @@ fn status(args: Args) -> Result<Return, Error> {
 sql_function!("wf_result", result);
 fn result(args: Args) -> Result<Return, Error> {
     let (id, wait): (String, Interval) = (args.need(0, "id")?, args.need(1, "wait")?);
+    if wait.micros() > 0 {
+        // A worker that waits holds a process and a snapshot, and perhaps the very run that it waits for.
+        calls::require_outside("wf_result with a wait")?;
+    }
     let result = txn::with_spi(|| observe::result(&id, wait))?;
     Ok(Return::json(result.as_ref()))
 }

@@ -15,13 +15,22 @@ fn name_at(args: Args, index: usize) -> Result<String, Error> {
     Ok(name)
 }
 
+fn target_at(args: Args, index: usize) -> Result<String, Error> {
+    let target: String = args.need(index, "target")?;
+    if target.trim().is_empty() {
+        Err(Error::EmptyArgument { name: "target" })
+    } else {
+        Ok(target)
+    }
+}
+
 sql_function!("wf_step", step);
 fn step(args: Args) -> Result<Return, Error> {
     let name = name_at(args, 0)?;
     let result = calls::step(&name, || {
         Ok(StepCall {
             name: name.clone(),
-            target: args.need(1, "target")?,
+            target: target_at(args, 1)?,
             input: args.need(2, "input")?,
             retry: args.get(3),
             timeout: args.get(4),
@@ -40,6 +49,12 @@ fn sleep(args: Args) -> Result<Return, Error> {
 sql_function!("wf_sleep_until", sleep_until);
 fn sleep_until(args: Args) -> Result<Return, Error> {
     let at: i64 = args.need(0, "at")?;
+    if at == i64::MAX {
+        return Err(Error::WrongArgument {
+            name: "at",
+            expected: "finite".to_owned(),
+        });
+    }
     calls::sleep(&name_at(args, 1)?, Wake::At(at), "wf_sleep_until")?;
     Ok(Return::void())
 }

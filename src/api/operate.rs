@@ -12,12 +12,12 @@ use crate::pg::{Json, process, txn};
 sql_function!("wf_run_pending", run_pending);
 fn run_pending(args: Args) -> Result<Return, Error> {
     calls::require_outside("wf_run_pending")?;
-    let turns = if args.atomic() {
-        txn::with_spi(|| batch::run_pending(Commits::No))
+    if args.atomic() {
+        txn::with_spi(|| batch::run_pending(Commits::No));
     } else {
-        txn::with_nonatomic_spi(|| batch::run_pending(Commits::Yes))
-    };
-    Ok(args.record_of(turns as i64))
+        txn::with_nonatomic_spi(|| batch::run_pending(Commits::Yes));
+    }
+    Ok(Return::void())
 }
 
 sql_function!("wf_facts", facts);

@@ -27,15 +27,24 @@ pub(crate) struct Batcher {
     busy: Vec<RunId>,
     /// The run of the last batch, if it was single, and the error that its transaction failed with.
     last_single: Option<RunId>,
+    /// A run whose transaction has failed at its commit: one step a transaction, to find out which one it was.
+    careful: Option<RunId>,
     forced: Option<(RunId, PgError)>,
     failures: u32,
+}
+
+/// The runs behind a batch's claims.
+struct Claimed {
+    locked: Vec<Locked>,
+    /// Runs that exist and are held by another executor.
+    elsewhere: HashSet<RunId>,
 }
 
 /// What a batch found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// This many turns were taken; there may be more.
-    Turns(u64),
+    /// Turns were taken, or something is to be looked at again.
+    Turns,
     /// Nothing is ready, or all that is ready is held by others.
     Nothing,
 }
@@ -57,6 +66,7 @@ impl Batcher {
             suspects: HashSet::new(),
             busy: Vec::new(),
             last_single: None,
+            careful: None,
             forced: None,
             failures: 0,
         }
@@ -77,22 +87,28 @@ impl Batcher {
             // More than one can chew: let another executor have a look.
             slots::wake_executor(process::my_database(), self.owner);
         }
-        let mut locked = self.lock(&tickets);
+        let Claimed { mut locked, elsewhere } = self.lock(&tickets);
         let until = (commits == Commits::Yes).then_some(begun + BUDGET);
         let alone_in_transaction = locked.len() == 1 && commits == Commits::Yes;
         if alone_in_transaction {
             self.last_single = locked.first().map(|run| run.run_id);
         }
         let mut served: Vec<Ticket> = Vec::new();
-        let mut held: HashSet<RunId> = HashSet::new();
+        // Runs whose hints must stay: their turns are another's, or still to be taken.
+        let mut held = elsewhere;
         let mut turns = 0;
         for ticket in &tickets {
             if let Some(position) = locked.iter().position(|run| run.run_id == ticket.run_id) {
                 let run = locked.swap_remove(position);
                 let (id, priority) = (run.run_id, i32::from(run.priority));
                 let alone = commits == Commits::No || (alone_in_transaction && turns == 0);
+                let careful = self.careful == Some(id);
+                let until = if careful { until.map(|_| begun) } else { until };
                 match scope::with_memory(|| self.turn(run, alone, until)) {
-                    End::Settled => served.push(*ticket),
+                    End::Settled => {
+                        self.careful.take_if(|run| *run == id);
+                        served.push(*ticket);
+                    }
                     End::Yield => {
                         // To the back of the queue: a chain of ten thousand steps must not keep the others waiting.
                         ready::insert(self.owner, priority, id);
@@ -117,11 +133,11 @@ impl Batcher {
         self.pace.observe(turns, clock() - begun);
         self.single = self.single.saturating_sub(1);
         self.failures = 0;
-        Found::Turns(u64::from(turns))
+        Found::Turns
     }
 
     /// Locks the runs of a batch and sets those aside that another executor holds.
-    fn lock(&mut self, tickets: &[Ticket]) -> Vec<Locked> {
+    fn lock(&mut self, tickets: &[Ticket]) -> Claimed {
         let mut ids: Vec<RunId> = Vec::with_capacity(tickets.len());
         for ticket in tickets {
             if !ids.contains(&ticket.run_id) {
@@ -129,22 +145,20 @@ impl Batcher {
             }
         }
         let locked = runs::lock(&ids);
-        if locked.len() == ids.len() {
-            return locked;
-        }
-        let missing: Vec<RunId> = ids
-            .into_iter()
-            .filter(|id| !locked.iter().any(|run| run.run_id == *id))
-            .collect();
-        for held in runs::existing(&missing) {
-            // Announce first, look once more, then leave it alone until its holder lets go: so the letting go is either
-            // seen by the second look or comes after the announcement.
-            slots::set_contended();
-            if !self.suspects.insert(held) {
-                self.busy.push(held);
+        let mut elsewhere = HashSet::new();
+        if locked.len() < ids.len() {
+            ids.retain(|id| !locked.iter().any(|run| run.run_id == *id));
+            for held in runs::existing(&ids) {
+                // Announce first, look once more, then leave it alone until its holder lets go: so the letting go is
+                // either seen by the second look or comes after the announcement.
+                slots::set_contended();
+                if !self.suspects.insert(held) {
+                    self.busy.push(held);
+                }
+                elsewhere.insert(held);
             }
         }
-        locked
+        Claimed { locked, elsewhere }
     }
 
     fn turn(&mut self, run: Locked, alone: bool, until: Option<Timestamp>) -> End {
@@ -169,13 +183,18 @@ impl Batcher {
     /// The transaction of the last batch has failed with `error`. Returns how long to pause before the next, in
     /// microseconds.
     ///
-    /// A batch of several is run again one by one. If a run fails alone, it is its last step's doing (a deferred
-    /// constraint, say): the next time that step counts as failed with this error.
+    /// A batch of several is run again one by one. If a run fails alone, at its commit, one of its steps has done it (a
+    /// deferred constraint, say): it is run again with a commit behind each step, and the step whose commit fails then
+    /// counts as failed with that error.
     pub(crate) fn failed(&mut self, error: PgError) -> i64 {
         slots::set_unoccupied();
         self.failures += 1;
         match self.last_single.take() {
-            Some(run) => self.forced = Some((run, error)),
+            Some(run) if self.careful == Some(run) => self.forced = Some((run, error)),
+            Some(run) => {
+                self.careful = Some(run);
+                self.single = self.single.max(1);
+            }
             None => self.single = self.single.max(64),
         }
         self.pace.reset();
@@ -204,13 +223,12 @@ pub(crate) fn move_timers() -> bool {
     count == TIMER_BATCH as usize
 }
 
-/// Runs the current user's due work in this session until nothing is due; returns the turns taken.
-pub(crate) fn run_pending(commits: Commits) -> u64 {
+/// Runs the current user's due work in this session until nothing is due.
+pub(crate) fn run_pending(commits: Commits) {
     let owner = scope::current_user();
     slots::register(slots::Kind::Session, owner);
     let result = crate::pg::guard::catch(|| {
         let mut batcher = Batcher::new(owner);
-        let mut total = 0;
         loop {
             txn::check_for_interrupts();
             let (more_timers, found) = scope::as_engine(|| {
@@ -219,14 +237,11 @@ pub(crate) fn run_pending(commits: Commits) -> u64 {
                 }
                 (move_timers(), batcher.take(commits))
             });
-            if let Found::Turns(turns) = found {
-                total += turns;
-            }
             if commits == Commits::Yes {
                 txn::commit_and_chain();
             }
             if found == Found::Nothing && !more_timers {
-                return total;
+                return;
             }
         }
     });

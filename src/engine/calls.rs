@@ -1,6 +1,7 @@
 //! The inside of a workflow: which run this process is replaying, and the calls its function makes.
 
 use std::cell::RefCell;
+use std::ffi::CString;
 
 use pg_workflow_core::policy::RetryPolicy;
 
@@ -9,7 +10,7 @@ use crate::engine::step::StepSpec;
 use crate::error::Error;
 use crate::pg::errdata::{PgError, QUERY_CANCELED};
 use crate::pg::value::{timestamp_from_json, timestamp_json};
-use crate::pg::{Interval, Json, Timestamp, clock, guard};
+use crate::pg::{Interval, Json, Timestamp, clock, guard, txn};
 use crate::store::steps::Kind;
 
 /// What user code of this process is doing.
@@ -57,12 +58,15 @@ pub(crate) fn require_outside(function: &'static str) -> Result<(), Error> {
     })
 }
 
-/// Refuses a function that writes when a workflow function calls it directly.
-pub(crate) fn require_not_deciding(function: &'static str) -> Result<(), Error> {
+/// Refuses a function that writes where it cannot: called directly by a workflow function, on a standby, in a read-only
+/// transaction.
+pub(crate) fn require_writable(function: &'static str) -> Result<(), Error> {
     SCENE.with_borrow(|scene| match scene {
         Scene::Deciding(_) => Err(Error::InsideWorkflow(function)),
         Scene::Outside | Scene::Acting => Ok(()),
-    })
+    })?;
+    txn::require_writable(&CString::new(format!("{function}()")).unwrap_or_default());
+    Ok(())
 }
 
 fn with_history<T>(function: &'static str, f: impl FnOnce(&mut History) -> Result<T, Error>) -> Result<T, Error> {

@@ -57,6 +57,7 @@ pub(crate) fn resolve(workflow: &str, input: &Json) -> Result<Resolved, Error> {
         return Err(Error::UnknownWorkflow(workflow.to_owned()));
     }
     let function = target::choose(&name, input, &candidates)?;
+    target::check_values(&function, input);
     resolve_function(workflow, &function, &options)
 }
 
@@ -144,7 +145,7 @@ pub(crate) fn define(name: &str, function: &str, options: &Json) -> Result<i32, 
     WorkflowOptions::from_json(&options.to_value(), &calls::duration)?;
     let candidates = target::candidates(function);
     let found = match candidates.as_slice() {
-        [] => return Err(Error::UnknownFunction(function.to_owned())),
+        [] => return Err(Error::NoSuchFunction(function.to_owned())),
         [one] => one,
         several => {
             return Err(Error::AmbiguousFunction {

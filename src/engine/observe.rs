@@ -99,6 +99,11 @@ fn outcome(id: &str, run: Found) -> Result<Option<Json>, Error> {
 }
 
 fn not_ended(id: &str, run: &Found, hint: &'static str) -> Error {
+    let hint = if slots::available() {
+        hint
+    } else {
+        "No background worker runs: see wf_health(), or CALL wf_run_pending()."
+    };
     let detail = match &run.waiting_for {
         Some(waiting) => format!("It waits for {waiting}."),
         None => format!("Its status is {}.", run.status.name()),

@@ -66,6 +66,12 @@ pub(crate) fn start(start: Start) -> Result<String, Error> {
             expected,
         });
     }
+    if start.start_at.is_some_and(|at| at == Timestamp::MAX) {
+        return Err(Error::WrongArgument {
+            name: "start_at",
+            expected: "finite".to_owned(),
+        });
+    }
     if start.delay.is_some_and(|delay| delay.micros() < 0) {
         return Err(Error::WrongArgument {
             name: "delay",
@@ -148,13 +154,15 @@ pub(crate) fn start(start: Start) -> Result<String, Error> {
 
 /// Starting the same again is starting once; anything else under the same id is a mistake of the caller's.
 fn check_same(id: &str, existing: &Found, start: &Start, function: &str, caller: Oid) -> Result<(), Error> {
+    let own = check_access(id, existing, caller).is_ok();
     let exists = |detail: String| {
         Err(Error::InstanceExists {
             id: id.to_owned(),
             detail,
+            own,
         })
     };
-    if check_access(id, existing, caller).is_err() {
+    if !own {
         return exists("It belongs to another role.".to_owned());
     }
     if start.on_conflict == OnConflict::Fail {

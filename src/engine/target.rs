@@ -71,6 +71,9 @@ fn check(function: &Function, fitting: Result<(), Mismatch>) -> Result<(), Error
     if function.is_special {
         return Err(Error::NotAFunction(function.signature.clone()));
     }
+    if function.returns_nothing_usable {
+        return Err(Error::NotCallable(function.signature.clone()));
+    }
     if !function.executable {
         return Err(Error::NoExecute(function.signature.clone()));
     }
@@ -95,11 +98,19 @@ fn check(function: &Function, fitting: Result<(), Mismatch>) -> Result<(), Error
                 format!("Its keys name the parameters {names}."),
             ),
             Mismatch::Missing(keys) => (
-                format!("There is no key for parameter {}.", quoted(&keys)),
+                format!(
+                    "There is no key for {} {}.",
+                    if keys.len() == 1 { "parameter" } else { "parameters" },
+                    quoted(&keys)
+                ),
                 format!("The parameters are {names}."),
             ),
             Mismatch::Unknown(keys) => (
-                format!("There is no parameter for key {}.", quoted(&keys)),
+                format!(
+                    "There is no parameter for {} {}.",
+                    if keys.len() == 1 { "key" } else { "keys" },
+                    quoted(&keys)
+                ),
                 format!("The parameters are {names}; a function with one jsonb parameter takes any input."),
             ),
             Mismatch::Unnamed => (
@@ -177,6 +188,19 @@ pub(crate) fn call(function: &Function, input: &Json) -> Option<Json> {
     result
 }
 
+/// Converts the values of an input that fits to the parameters' types, for the errors that this may raise.
+pub(crate) fn check_values(function: &Function, input: &Json) {
+    if takes_whole(function) {
+        return;
+    }
+    if let Ok(Call::Named(given)) = fit(function, keys_of(input).as_ref())
+        && !given.is_empty()
+    {
+        let sql = format!("SELECT r FROM {}", record(&inputs(function), &given));
+        plan(&sql, &[types::JSONB]).run(&[Some(input.datum())]).free();
+    }
+}
+
 fn qualified(function: &Function) -> String {
     format!(
         "{}.{}",
@@ -194,14 +218,15 @@ fn call_sql(function: &Function, how: &Call) -> String {
         Call::Named(given) => {
             let parameters = inputs(function);
             let last = parameters.len() - 1;
+            // Without its VARIADIC argument such a function is found by position only.
+            let by_position = function.variadic && !given.contains(&last);
             let args = given.iter().map(|i| {
                 let column = catalog::quote_identifier(&parameters[*i].name);
-                let variadic = if function.variadic && *i == last {
-                    "VARIADIC "
-                } else {
-                    ""
-                };
-                format!("{variadic}{column} => r.{column}")
+                match (by_position, function.variadic && *i == last) {
+                    (true, _) => format!("r.{column}"),
+                    (false, true) => format!("VARIADIC {column} => r.{column}"),
+                    (false, false) => format!("{column} => r.{column}"),
+                }
             });
             let args = args.collect::<Vec<_>>().join(", ");
             format!("SELECT {name}({args}) FROM {}", record(&parameters, given))
@@ -231,7 +256,7 @@ fn call_procedure(function: &Function, how: &Call, input: &Json) -> Option<Json>
         Call::Whole { type_name } => {
             let args = function.parameters.iter().map(|(_, mode)| match mode {
                 Mode::In => format!("$1::pg_catalog.{type_name}"),
-                Mode::InOut | Mode::Out => "NULL".to_owned(),
+                Mode::InOut { .. } | Mode::Out => "NULL".to_owned(),
             });
             let sql = format!("CALL {name}({})", args.collect::<Vec<_>>().join(", "));
             plan(&sql, &[types::JSONB]).run(&[Some(input.datum())])
@@ -244,7 +269,9 @@ fn call_procedure(function: &Function, how: &Call, input: &Json) -> Option<Json>
                 let column = catalog::quote_identifier(&parameter.name);
                 match given_names.iter().position(|name| *name == parameter.name) {
                     Some(position) => args.push(format!("{column} => ${}", position + 1)),
-                    None if *mode != Mode::In => args.push(format!("{column} => NULL")),
+                    None if matches!(mode, Mode::Out | Mode::InOut { has_default: false }) => {
+                        args.push(format!("{column} => NULL"));
+                    }
                     None => {}
                 }
             }

@@ -233,13 +233,24 @@ pub(crate) fn register(kind: Kind, role: Oid) -> bool {
     });
     let index = taken.flatten();
     MINE.set(index);
-    if index.is_some() && kind != Kind::Session {
-        extern "C-unwind" fn at_exit(_: i32, _: pgrx::pg_sys::Datum) {
-            release();
-        }
-        process::at_exit(at_exit);
+    if index.is_some() {
+        clean_up_at_exit();
     }
     index.is_some()
+}
+
+/// However this process ends, its places are given back.
+fn clean_up_at_exit() {
+    thread_local! {
+        static REGISTERED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+    extern "C-unwind" fn at_exit(_: i32, _: pgrx::pg_sys::Datum) {
+        stop_waiting();
+        release();
+    }
+    if !REGISTERED.replace(true) {
+        process::at_exit(at_exit);
+    }
 }
 
 /// Gives this process' slot back, and wakes who may want to start another.
@@ -446,6 +457,7 @@ pub(crate) fn open_database(database: Oid, wanted: bool) {
 
 /// Waits of clients for the end of a run: false if there is no place (or no shared memory).
 pub(crate) fn wait_for(run: RunId) -> bool {
+    clean_up_at_exit();
     STATE
         .with(|state| {
             let place = state.waiters.iter_mut().find(|waiter| waiter.run.is_none())?;

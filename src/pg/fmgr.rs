@@ -94,20 +94,6 @@ impl Args {
                 || (*context.cast::<pg_sys::CallContext>()).atomic
         }
     }
-
-    /// The one-column record that a procedure with one INOUT bigint returns.
-    pub(crate) fn record_of(self, value: i64) -> Return {
-        // SAFETY: the call's result type is resolved by Postgres from the declaration.
-        unsafe {
-            let mut tupdesc: pg_sys::TupleDesc = std::ptr::null_mut();
-            pg_sys::get_call_result_type(self.0, std::ptr::null_mut(), &mut tupdesc);
-            let tupdesc = pg_sys::BlessTupleDesc(tupdesc);
-            let mut values = [Datum::from(value)];
-            let mut nulls = [false];
-            let tuple = pg_sys::heap_form_tuple(tupdesc, values.as_mut_ptr(), nulls.as_mut_ptr());
-            Return::Datum(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data))
-        }
-    }
 }
 
 /// The body of [`sql_function!`]'s symbols.

@@ -161,6 +161,14 @@ unsafe fn set_local(name: &core::ffi::CStr, value: &core::ffi::CStr) {
     }
 }
 
+/// Releases the session-level advisory locks that user code has left behind.
+pub(crate) fn release_advisory_locks() {
+    /// `USER_LOCKMETHOD` of `storage/lock.h`.
+    const USER_LOCKMETHOD: u16 = 2;
+    // SAFETY: what pg_advisory_unlock_all() does.
+    unsafe { pg_sys::LockReleaseSession(USER_LOCKMETHOD) };
+}
+
 /// The role whose privileges apply now.
 pub(crate) fn current_user() -> Oid {
     // SAFETY: reads a process-local value.

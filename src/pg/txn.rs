@@ -84,6 +84,15 @@ pub(crate) fn set_read_only() {
     unsafe { pg_sys::XactReadOnly = true };
 }
 
+/// Refuses `command` on a standby and in a read-only transaction, in Postgres' own words.
+pub(crate) fn require_writable(command: &core::ffi::CStr) {
+    // SAFETY: both only look at this process' state, and raise 25006.
+    unsafe {
+        pg_sys::PreventCommandDuringRecovery(command.as_ptr());
+        pg_sys::PreventCommandIfReadOnly(command.as_ptr());
+    }
+}
+
 /// True in a session whose statements all see one snapshot (REPEATABLE READ and above).
 pub(crate) fn one_snapshot() -> bool {
     // SAFETY: reads a process-local value.

@@ -14,7 +14,10 @@ statement!(CAN_LOGIN, "role_can_login", OID);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     In,
-    InOut,
+    /// With an own default (procedures; without one it gets NULL).
+    InOut {
+        has_default: bool,
+    },
     Out,
 }
 
@@ -34,6 +37,8 @@ pub(crate) struct Function {
     pub(crate) variadic: bool,
     /// Name and type of a parameter that no JSON value can be converted to.
     pub(crate) pseudo: Option<(String, String)>,
+    /// It returns a pseudo-type that no SQL expression can have, such as `trigger`.
+    pub(crate) returns_nothing_usable: bool,
     pub(crate) executable: bool,
     /// Qualified, with argument types: for messages.
     pub(crate) signature: String,
@@ -55,11 +60,15 @@ pub(crate) fn get(oid: Oid, role: Oid) -> Option<Function> {
             let mode = match text(item, "mode").as_str() {
                 "o" if is_procedure => Mode::Out,
                 "o" | "t" => continue,
-                "b" => Mode::InOut,
+                // Defaults belong to the last inputs.
+                "b" => Mode::InOut {
+                    has_default: input >= inputs - defaults,
+                },
                 _ => Mode::In,
             };
-            // Defaults belong to the last inputs. An INOUT parameter of a procedure gets NULL if nothing else.
-            let has_default = input >= inputs - defaults || (is_procedure && mode == Mode::InOut);
+            // An INOUT parameter of a procedure gets NULL if nothing else.
+            let may_miss = is_procedure && matches!(mode, Mode::InOut { .. });
+            let has_default = may_miss || input >= inputs - defaults;
             if mode != Mode::Out {
                 input += 1;
             }
@@ -88,6 +97,7 @@ pub(crate) fn get(oid: Oid, role: Oid) -> Option<Function> {
             parameters,
             pseudo,
             signature: row.need(11),
+            returns_nothing_usable: row.need(12),
         }
     })
 }

@@ -35,8 +35,10 @@ fn main(database: Oid) {
         }
         // Idle from here on, so that whatever commits after the look below wakes us.
         slots::set_idle(true);
-        match txn::transaction(|| scope::as_engine(|| batcher.take(Commits::Yes))) {
-            Ok(Found::Turns(_)) => {}
+        let taken = txn::transaction(|| scope::as_engine(|| batcher.take(Commits::Yes)));
+        scope::release_advisory_locks();
+        match taken {
+            Ok(Found::Turns) => {}
             Ok(Found::Nothing) => {
                 if !sleep(&mut batcher) {
                     return;

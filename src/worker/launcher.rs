@@ -49,8 +49,11 @@ fn main(_: Oid) {
             };
             if process::start_dynamic(&spec) {
                 complained = false;
-            } else if !std::mem::replace(&mut complained, true) {
-                super::log_no_slot();
+            } else {
+                slots::make_room(database, Oid::INVALID);
+                if !std::mem::replace(&mut complained, true) {
+                    super::log_no_slot(&format!("the scheduler of database {}", database.to_u32()));
+                }
             }
         }
         latch::wait(next.map(|at| at - clock()));

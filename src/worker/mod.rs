@@ -70,12 +70,12 @@ fn belongs() -> Belongs {
     })
 }
 
-fn log_no_slot() {
+fn log_no_slot(what: &str) {
     errdata::log(PgError {
         hint: Some("Raise max_worker_processes.".to_owned()),
         ..PgError::new(
             errdata::pack(*b"53400"),
-            "pg_workflow finds no free background worker slot and waits for one",
+            format!("pg_workflow finds no free background worker slot for {what} and waits for one"),
         )
     });
 }

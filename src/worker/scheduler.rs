@@ -160,7 +160,10 @@ impl Scheduler {
         // No slot free and the role has no executor at all: an idle one of another role gives way.
         slots::make_room(self.database, role);
         if !std::mem::replace(&mut self.complained, true) {
-            super::log_no_slot();
+            super::log_no_slot(&format!(
+                "an executor of role {name} in database {}",
+                self.database.to_u32()
+            ));
         }
         Some(now + RESTART_PAUSE)
     }

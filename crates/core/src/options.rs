@@ -89,6 +89,14 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A duration above zero, in microseconds.
+    pub(crate) fn positive_duration(&mut self, key: &'static str) -> Result<Option<i64>, OptionError> {
+        match self.duration(key)? {
+            Some(0) => Err(self.wrong(key, "a positive interval")),
+            other => Ok(other),
+        }
+    }
+
     pub(crate) fn texts(
         &mut self,
         key: &'static str,
@@ -145,8 +153,8 @@ impl WorkflowOptions {
             retry: retry
                 .map(|value| RetryPolicy::from_json(&value, duration))
                 .transpose()?,
-            step_timeout: fields.duration("step_timeout")?,
-            timeout: fields.duration("timeout")?,
+            step_timeout: fields.positive_duration("step_timeout")?,
+            timeout: fields.positive_duration("timeout")?,
             priority: fields.integer("priority", -1000, 1000)?.map(|n| n as i16),
         };
         fields.finish()?;
@@ -172,5 +180,6 @@ mod tests {
             matches!(read(json!({"timeouts": 1})), Err(OptionError::Unknown { known, .. }) if known.contains(&"timeout"))
         );
         assert!(read(json!({"priority": 100_000})).is_err());
+        assert!(read(json!({"timeout": "0 min"})).is_err());
     }
 }

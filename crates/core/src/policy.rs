@@ -70,7 +70,7 @@ impl RetryPolicy {
         let mut fields = Fields::of("retry", value, duration)?;
         let policy = Self {
             max_attempts: fields
-                .integer("max_attempts", 0, i64::from(u32::MAX))?
+                .integer("max_attempts", 0, i64::from(i32::MAX))?
                 .map_or(base.max_attempts, |n| n as u32),
             first_delay: fields.duration("first_delay")?.unwrap_or(base.first_delay),
             backoff: fields.number("backoff", 1.0, 1000.0)?.unwrap_or(base.backoff),

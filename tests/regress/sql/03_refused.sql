@@ -68,7 +68,6 @@ SELECT wf_start('by_key', '{"a": 1}', id => 'key-a');
 SELECT wf_start('by_key', '{"b": "x"}', id => 'key-b');
 SELECT wf_start('by_key', '{"a": 1, "b": 2}', id => 'key-ab');
 SELECT wf_result('key-a', wait => '10 s'), wf_result('key-b', wait => '10 s'), wf_result('key-ab', wait => '10 s');
-SELECT wf_start('by_key', '{"c": 1}');
 
 -- Which id, time, priority, limit?
 SELECT wf_start('ok', id => '');

@@ -1,0 +1,2 @@
+-- pgbench: the yardstick for whatever commits once.
+INSERT INTO plain (n) VALUES (1);

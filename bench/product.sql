@@ -1,0 +1,37 @@
+-- What is measured: workflows whose steps insert one row each. As role bench, in a database that has the extension.
+
+CREATE TABLE effects (n bigint NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp());
+COMMENT ON TABLE effects IS 'what steps and jobs of the queue do: one row each';
+
+CREATE FUNCTION add_effect(n bigint) RETURNS void LANGUAGE sql AS $$ INSERT INTO effects (n) VALUES (n) $$;
+
+CREATE FUNCTION one_step(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN wf_step('add', 'INSERT INTO effects (n) VALUES (($1->>''n'')::bigint)', input);
+END $$;
+
+CREATE FUNCTION one_step_function(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN wf_step('add', 'add_effect', input);
+END $$;
+
+-- input: {"n": 1, "steps": 5}
+CREATE FUNCTION many_steps(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1..(input->>'steps')::integer LOOP
+        PERFORM wf_step('add', 'INSERT INTO effects (n) VALUES (($1->>''n'')::bigint)', input);
+    END LOOP;
+    RETURN '1';
+END $$;
+
+CREATE FUNCTION sleeper(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM wf_sleep('30 days');
+    RETURN 'null';
+END $$;
+
+-- Keeps an executor occupied, so that there come to be as many as may be.
+CREATE FUNCTION occupy(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN wf_step('wait', 'SELECT pg_sleep(0.2)', input);
+END $$;

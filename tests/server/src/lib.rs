@@ -1,0 +1,534 @@
+//! Private Postgres clusters for tests: made, crashed, restarted, copied and removed.
+//!
+//! Each cluster is a child of the test process, listens on a Unix socket only, and is removed when dropped. It runs with
+//! fsync off, in crash tests too: killing processes does not need it, since the kernel survives.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+pub use postgres::{self, Client, NoTls};
+use postgres::types::FromSqlOwned;
+use rustix::process::{Pid, Signal};
+pub use serde_json::{self, Value, json};
+
+/// How long anything may take that ought to happen at once, on a machine that is busy with other things.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// Waits until `condition` holds; panics after `limit`.
+pub fn eventually(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Checks over and over for `time` that `condition` holds.
+pub fn throughout(time: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        assert!(condition(), "not any more after {:?}: {what}", begun.elapsed());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+// --- the server's programs -------------------------------------------------------------------------------------------
+
+fn bindir() -> &'static Path {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let config = std::env::var("PG_CONFIG").unwrap_or_else(|_| "/usr/lib/postgresql/15/bin/pg_config".to_owned());
+        let output = Command::new(config).arg("--bindir").output().expect("pg_config runs");
+        PathBuf::from(String::from_utf8(output.stdout).expect("a path").trim())
+    })
+}
+
+/// User and group to run Postgres as, if not as ourselves: it refuses to run as root.
+fn server_user() -> Option<(u32, u32)> {
+    static USER: OnceLock<Option<(u32, u32)>> = OnceLock::new();
+    *USER.get_or_init(|| {
+        rustix::process::geteuid().is_root().then(|| {
+            let name = std::env::var("CLUSTER_USER").unwrap_or_else(|_| "postgres".to_owned());
+            let id = |flag: &str| {
+                let output = Command::new("id").args([flag, &name]).output().expect("id runs");
+                String::from_utf8_lossy(&output.stdout).trim().parse().expect("an unprivileged user to run Postgres as")
+            };
+            (id("-u"), id("-g"))
+        })
+    })
+}
+
+/// A program of the server, to be run as its user, without what `PG*` variables say.
+pub fn program(name: &str) -> Command {
+    let mut command = Command::new(bindir().join(name));
+    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("PG")) {
+        command.env_remove(key);
+    }
+    command.current_dir("/").stdin(Stdio::null());
+    if let Some((uid, gid)) = server_user() {
+        command.uid(uid).gid(gid);
+    }
+    command
+}
+
+/// Runs a command to its end; panics with its output if it fails.
+pub fn check(command: &mut Command) -> Output {
+    let output = command.output().expect("the program starts");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{text}", output.status);
+    output
+}
+
+/// A data directory fresh from initdb, made once and copied for each cluster.
+fn template() -> PathBuf {
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+    TEMPLATE
+        .get_or_init(|| {
+            let output = check(program("postgres").arg("--version"));
+            let version: String =
+                String::from_utf8_lossy(&output.stdout).chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
+            // target/debug/deps/test -> target/tmp
+            let exe = std::env::current_exe().expect("our own path");
+            let dir = exe.ancestors().nth(3).expect("target directory").join("tmp");
+            let wanted = dir.join(format!("template-{}", version.trim_end_matches('-')));
+            if !wanted.exists() {
+                let fresh = private_dir();
+                check(
+                    program("initdb")
+                        .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"])
+                        .arg("-D")
+                        .arg(fresh.join("data")),
+                );
+                fs::create_dir_all(&dir).expect("target/tmp");
+                let unique = dir.join(format!("template.{}", std::process::id()));
+                check(Command::new("cp").arg("-a").arg(fresh.join("data")).arg(&unique));
+                if fs::rename(&unique, &wanted).is_err() {
+                    // Another process was quicker.
+                    let _ = fs::remove_dir_all(&unique);
+                }
+                let _ = fs::remove_dir_all(fresh);
+            }
+            wanted
+        })
+        .clone()
+}
+
+/// A new directory that belongs to the server's user. Short: a socket's path has at most 107 bytes.
+fn private_dir() -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let dir = PathBuf::from(format!("/tmp/pgwf-{}-{number}", std::process::id()));
+        if fs::create_dir(&dir).is_ok() {
+            if let Some((uid, gid)) = server_user() {
+                std::os::unix::fs::chown(&dir, Some(uid), Some(gid)).expect("chown");
+            }
+            return dir;
+        }
+    }
+}
+
+// --- clusters --------------------------------------------------------------------------------------------------------
+
+/// How to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    Fast,
+    Immediate,
+}
+
+/// A server of our own.
+pub struct Cluster {
+    dir: PathBuf,
+    server: Mutex<Option<Child>>,
+}
+
+/// Settings that make a test cluster small and quick; later lines win.
+const SETTINGS: &[&str] = &[
+    "listen_addresses = ''",
+    "port = 5432",
+    "fsync = off",
+    "shared_buffers = 16MB",
+    "max_connections = 60",
+    "max_worker_processes = 24",
+    "max_parallel_workers_per_gather = 0",
+    "max_logical_replication_workers = 0",
+    "log_min_messages = info",
+    "log_line_prefix = '%m [%p] %b '",
+];
+
+const PRELOAD: &str = "shared_preload_libraries = 'pg_workflow'";
+
+impl Cluster {
+    /// A running cluster with the library preloaded and the extension in database `postgres`.
+    pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// Likewise, with lines for postgresql.conf.
+    pub fn with(settings: &[&str]) -> Self {
+        let cluster = Self::bare(&[&[PRELOAD], settings].concat());
+        cluster.admin().run("CREATE EXTENSION pg_workflow");
+        cluster
+    }
+
+    /// A running cluster without library and extension.
+    pub fn bare(settings: &[&str]) -> Self {
+        let dir = private_dir();
+        check(Command::new("cp").arg("-a").arg(template()).arg(dir.join("data")));
+        Self::around(dir, settings)
+    }
+
+    /// A standby of this cluster, streaming from it.
+    pub fn standby(&self) -> Self {
+        let dir = private_dir();
+        check(
+            program("pg_basebackup")
+                .args(["-U", "postgres", "-R", "-c", "fast", "-X", "stream", "-h"])
+                .arg(&self.dir)
+                .arg("-D")
+                .arg(dir.join("data")),
+        );
+        Self::around(dir, &[])
+    }
+
+    fn around(dir: PathBuf, settings: &[&str]) -> Self {
+        let cluster = Self { dir, server: Mutex::new(None) };
+        let mut lines: Vec<String> = Vec::new();
+        if !cluster.config().contains("log_line_prefix = '%m [%p] %b '") {
+            lines.extend(SETTINGS.iter().map(|line| (*line).to_owned()));
+        }
+        lines.push(format!("unix_socket_directories = '{}'", cluster.dir.display()));
+        lines.extend(settings.iter().map(|line| (*line).to_owned()));
+        cluster.configure(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        cluster.start();
+        cluster
+    }
+
+    fn config(&self) -> String {
+        fs::read_to_string(self.dir.join("data/postgresql.conf")).expect("postgresql.conf")
+    }
+
+    /// Appends lines to postgresql.conf.
+    pub fn configure(&self, lines: &[&str]) {
+        let path = self.dir.join("data/postgresql.conf");
+        let mut file = fs::OpenOptions::new().append(true).open(path).expect("postgresql.conf");
+        for line in lines {
+            writeln!(file, "{line}").expect("written");
+        }
+    }
+
+    /// Starts the server and waits until it takes connections.
+    pub fn start(&self) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.join("log")).expect("log file");
+        let mut command = program("postgres");
+        // Users must never see a backtrace in an error, so one is asked for here.
+        command.arg("-D").arg(self.dir.join("data")).env("RUST_BACKTRACE", "1");
+        command.stdout(log.try_clone().expect("log file")).stderr(log);
+        let child = command.spawn().expect("postgres starts");
+        assert!(self.server.lock().unwrap().replace(child).is_none(), "the server runs already");
+        self.wait_ready();
+    }
+
+    /// Waits until the server takes connections.
+    pub fn wait_ready(&self) {
+        let begun = Instant::now();
+        while let Err(error) = self.try_connect("postgres", "postgres") {
+            let ended = self.server.lock().unwrap().as_mut().is_none_or(|child| child.try_wait().unwrap().is_some());
+            assert!(!ended && begun.elapsed() < Duration::from_secs(60), "no connection: {error}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Stops the server; returns how long it took.
+    pub fn stop(&self, mode: Stop) -> Duration {
+        let begun = Instant::now();
+        if let Some(mut child) = self.server.lock().unwrap().take() {
+            let signal = match mode {
+                Stop::Fast => Signal::INT,
+                Stop::Immediate => Signal::QUIT,
+            };
+            send(child.id(), signal);
+            while child.try_wait().expect("our child").is_none() {
+                if begun.elapsed() > Duration::from_secs(60) {
+                    kill_all(&self.processes_of(child.id()));
+                    let _ = child.wait();
+                    if !std::thread::panicking() {
+                        panic!("the server did not stop ({mode:?})\n{}", self.log());
+                    }
+                    return begun.elapsed();
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        begun.elapsed()
+    }
+
+    pub fn restart(&self) {
+        self.stop(Stop::Fast);
+        self.start();
+    }
+
+    /// SIGKILL to the postmaster alone.
+    pub fn kill_postmaster(&self) {
+        let mut child = self.server.lock().unwrap().take().expect("the server runs");
+        send(child.id(), Signal::KILL);
+        child.wait().expect("our child");
+    }
+
+    /// SIGKILL to every process of the server; returns when all are gone. The postmaster first: it shall not notice.
+    pub fn kill9(&self) {
+        let pid = self.postmaster();
+        let processes = self.processes_of(pid);
+        let mut child = self.server.lock().unwrap().take().expect("the server runs");
+        kill_all(&processes);
+        child.wait().expect("our child");
+        eventually(SOON, "all processes are gone", || processes.iter().all(|pid| !is_alive(*pid)));
+    }
+
+    /// The postmaster's process id.
+    pub fn postmaster(&self) -> u32 {
+        self.server.lock().unwrap().as_ref().expect("the server runs").id()
+    }
+
+    /// Every process of the server, the postmaster first.
+    pub fn processes(&self) -> Vec<u32> {
+        self.processes_of(self.postmaster())
+    }
+
+    fn processes_of(&self, postmaster: u32) -> Vec<u32> {
+        let children = fs::read_dir("/proc").expect("/proc").filter_map(|entry| {
+            let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            (stat(pid)?.1 == postmaster).then_some(pid)
+        });
+        std::iter::once(postmaster).chain(children.collect::<Vec<_>>()).collect()
+    }
+
+    /// The server's log so far.
+    pub fn log(&self) -> String {
+        fs::read(self.dir.join("log")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Number of lines of the log that contain `text`.
+    pub fn logged(&self, text: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// Directory of the socket, for programs.
+    pub fn socket(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn try_connect(&self, database: &str, user: &str) -> Result<Client, postgres::Error> {
+        // A test may fail, but not hang.
+        Client::configure().host_path(&self.dir).port(5432).dbname(database).user(user)
+            .options("-c statement_timeout=60s").connect(NoTls)
+    }
+
+    pub fn connect(&self, database: &str, user: &str) -> Client {
+        self.try_connect(database, user).unwrap_or_else(|error| panic!("{database} as {user}: {error}\n{}", self.log()))
+    }
+
+    /// A superuser's session in database `postgres`.
+    pub fn admin(&self) -> Client {
+        self.connect("postgres", "postgres")
+    }
+
+    /// Creates a database with the extension; returns a superuser's session in it.
+    pub fn database(&self, name: &str) -> Client {
+        self.admin().run(&format!("CREATE DATABASE {name}"));
+        let mut client = self.connect(name, "postgres");
+        client.run("CREATE EXTENSION pg_workflow");
+        client
+    }
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Kept for the eye, since the directory goes.
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!("--- end of the server's log\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+        }
+        self.stop(Stop::Immediate);
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+// --- processes -------------------------------------------------------------------------------------------------------
+
+fn send(pid: u32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// SIGKILL to one process.
+pub fn kill(pid: u32) {
+    send(pid, Signal::KILL);
+}
+
+fn kill_all(pids: &[u32]) {
+    pids.iter().for_each(|pid| kill(*pid));
+}
+
+/// State and parent of a process.
+fn stat(pid: u32) -> Option<(char, u32)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = text[text.rfind(')')? + 1..].split_whitespace();
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+/// False for a zombie too, which nobody collects in a container whose first process is no init.
+pub fn is_alive(pid: u32) -> bool {
+    stat(pid).is_some_and(|(state, _)| !matches!(state, 'Z' | 'X'))
+}
+
+/// Random numbers, for moments to kill at: xorshift.
+pub struct Random(u64);
+
+impl Random {
+    /// Seeded from `SEED`, or by chance; says which, so that a failure can be had again (as far as timing allows).
+    pub fn new() -> Self {
+        let chance = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
+        let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(chance);
+        eprintln!("SEED={seed}");
+        Self(seed | 1)
+    }
+
+    /// A number below `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+impl Default for Random {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// --- SQL -------------------------------------------------------------------------------------------------------------
+
+/// An error as the server sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub sqlstate: String,
+    pub message: String,
+    pub detail: String,
+    pub hint: String,
+}
+
+/// Short forms for tests; all but `fails` and `attempt` panic on an error.
+pub trait Sql {
+    /// Runs statements.
+    fn run(&mut self, sql: &str);
+    /// The one value that a query gives.
+    fn one<T: FromSqlOwned>(&mut self, sql: &str) -> T;
+    /// The values of a query's only column.
+    fn all<T: FromSqlOwned>(&mut self, sql: &str) -> Vec<T>;
+    /// Runs statements that must fail.
+    fn fails(&mut self, sql: &str) -> Failure;
+    /// Runs statements that may fail.
+    fn attempt(&mut self, sql: &str) -> Result<(), Failure>;
+    /// Number of rows of a table, or `table WHERE ...`.
+    fn count(&mut self, from: &str) -> i64 {
+        self.one(&format!("SELECT count(*) FROM {from}"))
+    }
+    /// The result of an instance, once it has ended.
+    fn result(&mut self, id: &str) -> Value {
+        let result: Option<Value> = self.one(&format!("SELECT wf_result('{id}', '30 s')"));
+        result.unwrap_or(Value::Null)
+    }
+    /// The error of an instance that must fail, once it has ended.
+    fn failure(&mut self, id: &str) -> Failure {
+        self.fails(&format!("SELECT wf_result('{id}', '30 s')"))
+    }
+    fn status(&mut self, id: &str) -> String {
+        self.one(&format!("SELECT wf_status('{id}')"))
+    }
+    /// Waits until an instance waits for something whose description begins with `what`.
+    fn waits_for(&mut self, id: &str, what: &str) {
+        eventually(SOON, &format!("{id} waits for {what}"), || {
+            let waiting: Option<String> = self.one(&format!("SELECT waiting_for FROM wf.workflows WHERE id = '{id}'"));
+            waiting.is_some_and(|text| text.starts_with(what))
+        });
+    }
+    /// Waits until a worker is in a step of an instance; returns the worker's process id.
+    fn in_step(&mut self, id: &str, step: &str) -> u32 {
+        let mut pid = None;
+        eventually(SOON, &format!("{id} is in step {step}"), || {
+            // The text of a step that was begun in a shared transaction and is to be run alone stays for a moment.
+            let pids: Vec<i32> = self.all(&format!(
+                "SELECT w.pid FROM wf.workers w JOIN pg_stat_activity a USING (pid)
+                 WHERE w.id = '{id}' AND w.step = '{step}' AND a.wait_event = 'PgSleep' AND w.since < now() - interval '100 ms'"
+            ));
+            pid = pids.first().map(|pid| pid.cast_unsigned());
+            pid.is_some()
+        });
+        pid.expect("found")
+    }
+}
+
+/// What the server said; a connection that broke is SQLSTATE 08006.
+pub fn failure_of(error: &postgres::Error) -> Failure {
+    match error.as_db_error() {
+        Some(error) => Failure {
+            sqlstate: error.code().code().to_owned(),
+            message: error.message().to_owned(),
+            detail: error.detail().unwrap_or_default().to_owned(),
+            hint: error.hint().unwrap_or_default().to_owned(),
+        },
+        None => Failure {
+            sqlstate: "08006".to_owned(),
+            message: error.to_string(),
+            detail: String::new(),
+            hint: String::new(),
+        },
+    }
+}
+
+impl Sql for Client {
+    fn run(&mut self, sql: &str) {
+        self.attempt(sql).unwrap_or_else(|failure| panic!("{sql}\n{failure:?}"));
+    }
+
+    fn one<T: FromSqlOwned>(&mut self, sql: &str) -> T {
+        self.query_one(sql, &[]).unwrap_or_else(|error| panic!("{sql}\n{:?} ({error})", failure_of(&error))).get(0)
+    }
+
+    fn all<T: FromSqlOwned>(&mut self, sql: &str) -> Vec<T> {
+        let rows = self.query(sql, &[]).unwrap_or_else(|error| panic!("{sql}\n{:?}", failure_of(&error)));
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    fn fails(&mut self, sql: &str) -> Failure {
+        match self.attempt(sql) {
+            Ok(()) => panic!("did not fail: {sql}"),
+            Err(failure) => {
+                assert!(!failure.detail.contains("backtrace"), "{failure:?}");
+                failure
+            }
+        }
+    }
+
+    fn attempt(&mut self, sql: &str) -> Result<(), Failure> {
+        self.batch_execute(sql).map_err(|error| failure_of(&error))
+    }
+}

@@ -1,0 +1,164 @@
+//! Promise 8: dumps hold every row, a restored copy waits to be told, a standby resumes after its promotion.
+
+use std::time::Duration;
+
+use pg_workflow_server_tests::*;
+
+const FLOWS: &str = "
+    CREATE TABLE effects (id text, step text);
+    CREATE FUNCTION waits(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM wf_set('at', '\"begin\"');
+        PERFORM wf_step('one', 'INSERT INTO effects VALUES ($1->>''id'', ''one'')', input);
+        PERFORM wf_wait_signal('go', timeout => '1 day');
+        PERFORM wf_step('two', 'INSERT INTO effects VALUES ($1->>''id'', ''two'')', input);
+        RETURN '\"old code\"';
+    END $$;
+    CREATE FUNCTION sleeps(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM wf_step('one', 'INSERT INTO effects VALUES ($1->>''id'', ''one'')', input);
+        PERFORM wf_sleep('1500 ms');
+        PERFORM wf_step('two', 'INSERT INTO effects VALUES ($1->>''id'', ''two'')', input);
+        RETURN '\"slept\"';
+    END $$";
+
+/// Starts one that waits, one that sleeps, one that has ended, and one that is to begin later.
+fn fill(db: &mut Client) {
+    db.run(FLOWS);
+    db.run("SELECT wf_define('named', 'waits', '{\"priority\": 3}')");
+    for (workflow, id) in [("waits", "w"), ("named", "n"), ("waits", "done")] {
+        db.run(&format!("SELECT wf_start('{workflow}', '{{\"id\": \"{id}\"}}', id => '{id}')"));
+        db.waits_for(id, "signal");
+    }
+    db.run("SELECT wf_signal('done', 'go', key => 'k')");
+    db.result("done");
+    db.run("SELECT wf_signal('n', 'later', '7')");
+    db.run("SELECT wf_start('waits', '{\"id\": \"delayed\"}', id => 'delayed', delay => '1 day')");
+    db.run("SELECT wf_start('sleeps', '{\"id\": \"s\"}', id => 's')");
+    db.waits_for("s", "sleep");
+}
+
+#[test]
+fn every_table_and_sequence_is_registered() {
+    let cluster = Cluster::new();
+    let mut db = cluster.admin();
+    let missing: Vec<String> = db.all(
+        "SELECT c.oid::regclass::text
+         FROM pg_class c
+         JOIN pg_depend p ON p.classid = 'pg_class'::regclass AND p.objid = c.oid AND p.deptype = 'e'
+         JOIN pg_extension e ON p.refclassid = 'pg_extension'::regclass AND e.oid = p.refobjid
+         WHERE e.extname = 'pg_workflow' AND c.relkind IN ('r', 'S', 'p', 'm') AND c.relpersistence = 'p' AND c.oid <> ALL (coalesce(e.extconfig, '{}'))
+         ORDER BY 1",
+    );
+    assert_eq!(missing, ["wf_internal.installation"]);
+    // Sequences of identity columns are not members themselves: by schema too.
+    let missing: Vec<String> = db.all(
+        "SELECT c.oid::regclass::text FROM pg_class c, pg_extension e
+         WHERE e.extname = 'pg_workflow' AND c.relnamespace IN ('wf_internal'::regnamespace, 'wf'::regnamespace, 'wf_versions'::regnamespace)
+           AND c.relkind IN ('r', 'S', 'p', 'm') AND c.relpersistence = 'p' AND c.oid <> ALL (e.extconfig)
+         ORDER BY 1",
+    );
+    assert_eq!(missing, ["wf_internal.installation"]);
+    assert!(db.one::<i32>("SELECT cardinality(extconfig) FROM pg_extension WHERE extname = 'pg_workflow'") >= 12);
+    // Rows are dumped whole.
+    assert_eq!(db.one::<Vec<String>>("SELECT array_agg(DISTINCT x) FROM pg_extension, unnest(extcondition) x WHERE extname = 'pg_workflow'"), [""]);
+}
+
+#[test]
+fn a_restored_copy_waits_to_be_adopted() {
+    let cluster = Cluster::new();
+    let mut source = cluster.database("source");
+    fill(&mut source);
+    // One on former code.
+    source.run("CREATE OR REPLACE FUNCTION waits(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RETURN '\"new code\"'; END $$");
+    source.run("SELECT wf_signal('n', 'other')");
+    let signals_before = source.count("wf.signals");
+
+    let dump = cluster.socket().join("dump.sql");
+    let connection = |name: &str| {
+        let mut command = program(name);
+        command.arg("-h").arg(cluster.socket()).args(["-U", "postgres"]);
+        command
+    };
+    check(connection("pg_dump").args(["-d", "source", "-f"]).arg(&dump));
+    let text = std::fs::read_to_string(&dump).unwrap();
+    assert!(!text.contains("wf_versions"), "versions are recreated, not dumped");
+    cluster.admin().run("CREATE DATABASE target");
+    check(connection("psql").args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "target", "-f"]).arg(&dump));
+
+    let mut target = cluster.connect("target", "postgres");
+    for table in ["runs", "steps", "signals", "definitions", "workflows", "timers", "home"] {
+        let rows = |db: &mut Client| -> Vec<Value> { db.all(&format!("SELECT to_jsonb(t) FROM wf_internal.{table} t ORDER BY to_jsonb(t)")) };
+        if table == "timers" || table == "runs" || table == "steps" {
+            // The sleeper has gone on in the source meanwhile.
+            assert!(!rows(&mut target).is_empty(), "{table}");
+        } else {
+            assert_eq!(rows(&mut target), rows(&mut source), "{table}");
+        }
+    }
+    assert_ne!(
+        target.one::<Value>("SELECT to_jsonb(i) FROM wf_internal.installation i"),
+        source.one::<Value>("SELECT to_jsonb(i) FROM wf_internal.installation i"),
+    );
+    // In the source the sleeper ends; in the copy nothing moves, however due.
+    assert_eq!(source.result("s"), json!("slept"));
+    target.run("SELECT wf_signal('w', 'go')");
+    target.run("SELECT wf_start('sleeps', '{\"id\": \"new\"}', id => 'new')");
+    throughout(Duration::from_secs(2), "the copy stays as it is", || {
+        target.count("effects WHERE step = 'two'") == 1 && target.status("new") == "pending" && target.status("s") == "waiting"
+    });
+    target.run("CALL wf_run_pending()");
+    assert_eq!(target.status("new"), "pending");
+    assert_eq!(target.all::<String>("SELECT item FROM wf_health() WHERE NOT ok AND hint LIKE '%wf_adopt()%'"), ["home"]);
+    assert_eq!(target.count("wf.workers WHERE kind = 'executor'"), 0);
+
+    target.run("SELECT wf_adopt()");
+    assert_eq!(target.result("w"), json!("old code"));
+    assert_eq!(target.result("s"), json!("slept"));
+    assert_eq!(target.result("new"), json!("slept"));
+    target.run("SELECT wf_signal('n', 'go')");
+    assert_eq!(target.result("n"), json!("old code"));
+    assert_eq!(target.status("delayed"), "pending");
+    assert!(!target.one::<bool>("SELECT wf_signal('delayed', 'go', key => 'a') AND wf_signal('delayed', 'go', key => 'a')"));
+    // Every key came along: rows made after the restore do not collide with those of before.
+    assert_eq!(target.count("wf.signals WHERE payload = '7' AND consumed_at IS NULL"), 1);
+    assert_eq!(target.count("wf.signals"), signals_before + 3);
+    target.run("CREATE FUNCTION fresh(input jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT '1'::jsonb $$; SELECT wf_start('fresh', id => 'f')");
+    assert_eq!(target.result("f"), json!(1));
+    assert_eq!(target.count("effects"), 10);
+    assert_eq!(source.count("effects"), 6);
+}
+
+#[test]
+fn a_standby_runs_nothing_until_it_is_promoted() {
+    let primary = Cluster::new();
+    let mut db = primary.admin();
+    fill(&mut db);
+    let standby = primary.standby();
+    let mut copy = standby.admin();
+    let ours = "pg_stat_activity WHERE backend_type LIKE 'pg_workflow %'";
+    assert!(copy.one::<bool>("SELECT pg_is_in_recovery()"));
+    assert_eq!(db.result("s"), json!("slept"));
+    db.run("SELECT wf_start('sleeps', '{\"id\": \"s2\"}', id => 's2')");
+    db.waits_for("s2", "sleep");
+    eventually(SOON, "the standby follows", || {
+        copy.count("wf.workflows WHERE id = 's' AND status = 'completed'") == 1 && copy.count("wf.workflows WHERE id = 's2' AND status = 'waiting'") == 1
+    });
+    assert_eq!(copy.count(ours), 0);
+    assert_eq!(copy.fails("SELECT wf_start('waits')").sqlstate, "25006");
+    assert_eq!(copy.fails("SELECT wf_signal('w', 'go')").sqlstate, "25006");
+    assert_eq!(copy.status("w"), "waiting");
+    drop(db);
+    primary.kill9();
+    // Its sleep falls due on the standby; nobody is there to move it.
+    throughout(Duration::from_secs(2), "the standby runs nothing", || copy.status("s2") == "waiting" && copy.count(ours) == 0);
+
+    assert!(copy.one::<bool>("SELECT pg_promote()"));
+    assert_eq!(copy.result("s2"), json!("slept"));
+    copy.run("SELECT wf_signal('w', 'go')");
+    assert_eq!(copy.result("w"), json!("old code"));
+    assert_eq!(copy.count("effects WHERE id IN ('s', 's2', 'w', 'done')"), 8);
+    assert_eq!(copy.count("wf_health() WHERE NOT ok"), 0);
+    drop(copy);
+    drop(standby);
+}

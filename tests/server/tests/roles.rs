@@ -1,0 +1,190 @@
+//! Promise 6: user code runs as the instance's owner, in a process of that role; nobody sees or moves what is not theirs.
+
+use std::time::Duration;
+
+use pg_workflow_server_tests::*;
+
+const ROLES: &str = "
+    CREATE ROLE alice LOGIN; CREATE ROLE bob LOGIN; CREATE ROLE carol LOGIN; CREATE ROLE team NOLOGIN;
+    GRANT alice TO carol; GRANT CREATE ON SCHEMA public TO alice, bob, carol, team";
+
+const WHO: &str = "
+    CREATE FUNCTION who(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+    DECLARE seen jsonb;
+    BEGIN
+        seen := wf_step('who', 'SELECT current_user AS c, session_user AS s, usename AS u, current_setting(''is_superuser'') AS super,
+                                       pid, backend_type AS kind
+                                FROM pg_stat_activity WHERE pid = pg_backend_pid()')->0;
+        RETURN seen || jsonb_build_object('outside', current_user || ' ' || session_user);
+    END $$";
+
+#[test]
+fn code_runs_as_the_owner_in_a_process_of_the_owner() {
+    let cluster = Cluster::new();
+    let mut db = cluster.admin();
+    db.run(ROLES);
+    db.run(WHO);
+    let mut pids = Vec::new();
+    for role in ["alice", "bob", "postgres"] {
+        let mut session = cluster.connect("postgres", role);
+        session.run(&format!("SELECT wf_start('who', id => 'w-{role}')"));
+        let seen = session.result(&format!("w-{role}"));
+        let superuser = if role == "postgres" { "on" } else { "off" };
+        assert_eq!(
+            (&seen["c"], &seen["s"], &seen["u"], &seen["super"], &seen["kind"], &seen["outside"]),
+            (&json!(role), &json!(role), &json!(role), &json!(superuser), &json!("pg_workflow executor"), &json!(format!("{role} {role}"))),
+        );
+        pids.push(seen["pid"].as_i64().unwrap());
+        let owner: String = db.one(&format!("SELECT owner::text FROM wf.workflows WHERE id = 'w-{role}'"));
+        assert_eq!(owner, role);
+    }
+    pids.dedup();
+    assert_eq!(pids.len(), 3, "a process each");
+    // SET ROLE: the instance is of the role in force.
+    let mut carol = cluster.connect("postgres", "carol");
+    carol.run("SET ROLE alice; SELECT wf_start('who', id => 'w-as-alice')");
+    assert_eq!(carol.result("w-as-alice")["s"], json!("alice"));
+    // SECURITY DEFINER: of the definer.
+    db.run(
+        "CREATE FUNCTION start_for_bob(id text) RETURNS text LANGUAGE sql SECURITY DEFINER AS $$ SELECT public.wf_start('who', id => $1) $$;
+         ALTER FUNCTION start_for_bob OWNER TO bob",
+    );
+    cluster.connect("postgres", "alice").run("SELECT start_for_bob('w-for-bob')");
+    assert_eq!(db.result("w-for-bob")["s"], json!("bob"));
+    // No way up from inside.
+    db.run(
+        "CREATE TABLE secret (t text); INSERT INTO secret VALUES ('x');
+         CREATE FUNCTION climbs(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+         BEGIN
+             IF input->>'in' = 'step' THEN RETURN wf_step('s', input->>'sql'); END IF;
+             EXECUTE input->>'sql'; RETURN '\"did\"';
+         END $$",
+    );
+    let mut alice = cluster.connect("postgres", "alice");
+    for sql in [
+        "SELECT * FROM secret", "SET ROLE postgres", "SET SESSION AUTHORIZATION postgres", "RESET ROLE; SELECT * FROM public.secret",
+        "RESET SESSION AUTHORIZATION; SELECT * FROM public.secret", "SELECT * FROM wf_internal.runs",
+        "DELETE FROM wf_internal.ready", "SELECT wf_internal.announce()",
+    ] {
+        for place in ["step", "function"] {
+            let input = json!({"in": place, "sql": sql}).to_string().replace('\'', "''");
+            let id: String = alice.one(&format!("SELECT wf_start('climbs', '{input}')"));
+            let failure = alice.failure(&id);
+            assert!(matches!(failure.sqlstate.as_str(), "42501" | "25006" | "0A000"), "{sql} in {place}: {failure:?}");
+        }
+    }
+}
+
+#[test]
+fn others_neither_see_nor_move_it() {
+    let cluster = Cluster::new();
+    let mut db = cluster.admin();
+    db.run(ROLES);
+    db.run("CREATE FUNCTION waits(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+        BEGIN PERFORM wf_set('a', '1'); RETURN wf_wait_signal('go'); END $$");
+    let (mut alice, mut bob, mut carol) =
+        (cluster.connect("postgres", "alice"), cluster.connect("postgres", "bob"), cluster.connect("postgres", "carol"));
+    alice.run("SELECT wf_start('waits', '{\"secret\": 1}', id => 'a'); SELECT wf_start('waits', id => 'a2')");
+    for id in ["a", "a2"] {
+        alice.waits_for(id, "signal");
+    }
+    alice.run("SELECT wf_signal('a', 'unread')");
+    for call in [
+        "wf_signal('a', 'go')", "wf_cancel('a')", "wf_status('a')", "wf_result('a')", "wf_get('a')", "wf_get('a', 'a')",
+    ] {
+        let failure = bob.fails(&format!("SELECT {call}"));
+        assert_eq!(failure.sqlstate, "42501", "{call}: {failure:?}");
+    }
+    let failure = bob.fails("SELECT wf_start('waits', '{\"secret\": 1}', id => 'a')");
+    assert_eq!((failure.sqlstate.as_str(), failure.detail.as_str()), ("42710", "It belongs to another role."));
+    for (view, rows) in [("workflows", 2), ("steps", 4), ("signals", 1)] {
+        assert_eq!(bob.count(&format!("wf.{view}")), 0, "{view}");
+        assert_eq!(alice.count(&format!("wf.{view}")), rows, "{view}");
+        assert_eq!(carol.count(&format!("wf.{view}")), rows, "{view}");
+    }
+    assert_eq!(bob.count("wf.workers WHERE id IS NOT NULL OR workflow IS NOT NULL"), 0);
+    // A function in WHERE that tells what it sees is not shown other people's rows.
+    bob.run("CREATE FUNCTION tell(t text) RETURNS bool LANGUAGE plpgsql COST 0.0001 AS $$ BEGIN RAISE 'saw %', t; END $$");
+    assert_eq!(bob.count("wf.workflows WHERE tell(id)"), 0);
+
+    // A member of the owner may.
+    assert!(carol.one::<bool>("SELECT wf_signal('a', 'go', '\"from carol\"')"));
+    assert_eq!(carol.result("a"), json!("from carol"));
+    assert_eq!(carol.one::<String>("SELECT sent_by::text FROM wf.signals WHERE name = 'go'"), "carol");
+    assert!(carol.one::<bool>("SELECT wf_cancel('a2')"));
+    assert_eq!(alice.failure("a2").sqlstate, "WF002");
+
+    for (role, session) in [("alice", &mut alice), ("bob", &mut bob)] {
+        let tables: Vec<String> = db.all(
+            "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'v', 'S') AND relnamespace IN ('wf_internal'::regnamespace)",
+        );
+        assert!(tables.len() >= 8);
+        for table in tables {
+            assert_eq!(session.fails(&format!("SELECT * FROM {table}")).sqlstate, "42501", "{role} {table}");
+        }
+        assert_eq!(session.fails("SELECT wf_adopt()").sqlstate, "42501");
+    }
+}
+
+#[test]
+fn a_role_that_cannot_log_in_owns_nothing() {
+    let cluster = Cluster::new();
+    let mut db = cluster.admin();
+    db.run(ROLES);
+    db.run(WHO);
+    db.run("SET ROLE team");
+    let failure = db.fails("SELECT wf_start('who')");
+    assert_eq!(failure.sqlstate, "28000");
+    assert!(failure.hint.contains("LOGIN"), "{failure:?}");
+    db.run("RESET ROLE");
+    assert_eq!(db.count("wf_internal.runs"), 0);
+    // No EXECUTE, no start.
+    db.run("REVOKE ALL ON FUNCTION who FROM PUBLIC");
+    assert_eq!(cluster.connect("postgres", "alice").fails("SELECT wf_start('who')").sqlstate, "42501");
+    // One that loses LOGIN later disturbs nobody else.
+    db.run("GRANT EXECUTE ON FUNCTION who TO alice, bob");
+    cluster.connect("postgres", "alice").run("SELECT wf_start('who', id => 'late', delay => '300 ms')");
+    db.run("ALTER ROLE alice NOLOGIN");
+    let mut bob = cluster.connect("postgres", "bob");
+    for i in 0..20 {
+        bob.run(&format!("SELECT wf_start('who', id => 'b-{i}')"));
+        assert_eq!(bob.result(&format!("b-{i}"))["s"], json!("bob"));
+    }
+}
+
+#[test]
+fn settings_temp_tables_and_locks_do_not_cross_roles() {
+    let cluster = Cluster::with(&["pg_workflow.max_executors = 1"]);
+    let mut db = cluster.admin();
+    db.run(ROLES);
+    db.run(
+        "CREATE FUNCTION leaves(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+         BEGIN
+             RETURN wf_step('s', $s$ CREATE TEMP TABLE IF NOT EXISTS leak (t text); INSERT INTO leak VALUES (current_user);
+                                     SELECT set_config('my.leak', current_user, false), pg_advisory_lock(7), pg_advisory_unlock(7) $s$);
+         END $$;
+         CREATE FUNCTION looks(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+         BEGIN
+             RETURN wf_step('s', $s$ SELECT coalesce(current_setting('my.leak', true), '') AS setting, to_regclass('pg_temp.leak') AS temp $s$)->0;
+         END $$",
+    );
+    let (mut alice, mut bob) = (cluster.connect("postgres", "alice"), cluster.connect("postgres", "bob"));
+    for i in 0..5 {
+        alice.run(&format!("SELECT wf_start('leaves', id => 'l-{i}')"));
+        alice.result(&format!("l-{i}"));
+        bob.run(&format!("SELECT wf_start('looks', id => 'b-{i}')"));
+        assert_eq!(bob.result(&format!("b-{i}")), json!({"setting": "", "temp": null}));
+        // A setting does not even stay with its own role.
+        alice.run(&format!("SELECT wf_start('looks', id => 'a-{i}')"));
+        assert_eq!(alice.result(&format!("a-{i}"))["setting"], json!(""));
+    }
+    // A role's own settings hold for it.
+    db.run("ALTER ROLE bob SET work_mem = '33MB'");
+    db.run("CREATE FUNCTION mem(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+        BEGIN RETURN wf_step('s', 'SELECT current_setting(''work_mem'')')->0; END $$");
+    db.run("ALTER ROLE carol SET work_mem = '44MB'; ALTER ROLE carol SET default_transaction_read_only = on; ALTER ROLE carol SET search_path = 'pg_catalog'");
+    let mut carol = cluster.connect("postgres", "carol");
+    carol.run("SET default_transaction_read_only = off; SET search_path = public; BEGIN READ WRITE; SELECT wf_start('mem', id => 'mem'); COMMIT");
+    eventually(Duration::from_secs(10), "carol's instance ends", || carol.one::<String>("SELECT wf_status('mem')") != "pending");
+    assert_eq!(carol.result("mem"), json!("44MB"));
+}
