@@ -129,12 +129,12 @@ build_install() (
     profile=(--debug)
     [[ ${1:-} != --release ]] || profile=()
     mapfile -t features < <(cargo_features)
+    # Not `cargo pgrx install`: it copies over the library that a running server has mapped.
+    rm -rf "$staged"
+    "$CARGO_PGRX" pgrx package --pg-config "$PG_CONFIG" --out-dir "$staged" "${profile[@]}" "${features[@]}"
     if [[ -w $("$PG_CONFIG" --pkglibdir) && -w $("$PG_CONFIG" --sharedir)/extension ]]; then
-        "$CARGO_PGRX" pgrx install --pg-config "$PG_CONFIG" "$@" "${features[@]}"
+        cp -R --remove-destination "$staged/." /
     else
-        # Not `cargo pgrx install --sudo`: it copies over the library that a running server has mapped.
-        rm -rf "$staged"
-        "$CARGO_PGRX" pgrx package --pg-config "$PG_CONFIG" --out-dir "$staged" "${profile[@]}" "${features[@]}"
         as_root cp -R --remove-destination "$staged/." /
     fi
 )

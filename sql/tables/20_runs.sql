@@ -2,7 +2,7 @@
 -- Invariant: after the insert only the executor that holds the row's lock writes it (one writer a run); whoever else
 -- wants something of a run inserts a row elsewhere (signals, controls, ready). So a client never waits for a step.
 -- No CHECK: Postgres reads its expression anew for each statement, which cost more than the insert; only the engine
--- writes here. status stands in no index and the row has room (fillfactor), so that its updates are HOT.
+-- writes here. status stands in no index and the page has room for a second version of each row (fillfactor), so that its updates are HOT.
 CREATE TABLE wf_internal.runs (
     created_at  timestamptz NOT NULL,
     started_at  timestamptz,                    -- first turn
@@ -22,7 +22,7 @@ CREATE TABLE wf_internal.runs (
     error       jsonb,                          -- sqlstate, message, detail, hint, context
     PRIMARY KEY (run_id),
     UNIQUE (id, seq)
-) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.05);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE wf_internal.runs IS 'workflow instances: one row a run';
 
 -- The durable history of a run: what a replay answers from. One row for each recorded call, in order.

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use pg_workflow_core::batch::{BUDGET, Pace};
+use pg_workflow_core::batch::{BUDGET, MAX_STEPS, Pace};
 
 use crate::engine::target;
 use crate::engine::turn::{self, Around, End};
@@ -83,6 +83,8 @@ impl Batcher {
             return Found::Nothing;
         }
         hints::holding(self.owner);
+        // Not idle any more, or the call below would wake this very process.
+        slots::set_idle(false);
         if tickets.len() > 1 && tickets.len() == size as usize {
             // More than one can chew: let another executor have a look.
             slots::wake_executor(process::my_database(), self.owner);
@@ -97,14 +99,15 @@ impl Batcher {
         // Runs whose hints must stay: their turns are another's, or still to be taken.
         let mut held = elsewhere;
         let mut turns = 0;
+        let mut steps = 0;
         for ticket in &tickets {
             if let Some(position) = locked.iter().position(|run| run.run_id == ticket.run_id) {
                 let run = locked.swap_remove(position);
                 let (id, priority) = (run.run_id, i32::from(run.priority));
-                let alone = commits == Commits::No || (alone_in_transaction && turns == 0);
+                let alone = alone_in_transaction && turns == 0;
                 let careful = self.careful == Some(id);
                 let until = if careful { until.map(|_| begun) } else { until };
-                match scope::with_memory(|| self.turn(run, alone, until)) {
+                match scope::with_memory(|| self.turn(run, alone, until, &mut steps)) {
                     End::Settled => {
                         self.careful.take_if(|run| *run == id);
                         served.push(*ticket);
@@ -124,7 +127,7 @@ impl Batcher {
                 // A second hint for a run whose turn was just taken, or for one that is gone.
                 served.push(*ticket);
             }
-            if until.is_some_and(|until| clock() >= until) {
+            if until.is_some_and(|until| steps >= MAX_STEPS || clock() >= until) {
                 break;
             }
         }
@@ -161,7 +164,7 @@ impl Batcher {
         Claimed { locked, elsewhere }
     }
 
-    fn turn(&mut self, run: Locked, alone: bool, until: Option<Timestamp>) -> End {
+    fn turn(&mut self, run: Locked, alone: bool, until: Option<Timestamp>, steps: &mut u32) -> End {
         if !run.status.is_open() {
             if run.controlled {
                 crate::store::inbox::take_cancels(run.run_id);
@@ -176,6 +179,7 @@ impl Batcher {
                 alone,
                 until,
                 forced,
+                steps,
             },
         )
     }

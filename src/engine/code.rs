@@ -76,22 +76,25 @@ fn pinned(definition: &Definition, owner: Oid) -> Result<Function, PgError> {
         return Ok(function);
     }
     let copy = format!("v_{}", definition.md5);
-    let oid = match functions::lookup(VERSIONS, &copy, &definition.args) {
-        Some(oid) => oid,
-        None => restore(definition, &copy)?,
-    };
-    let function =
-        functions::get(oid, owner).ok_or_else(|| lost(definition, "It could not be read back.".to_owned()))?;
-    if function.executable {
+    // One process at a time makes a copy or grants on it, until it commits; the lock is taken only where the catalogue is
+    // to be changed.
+    let look = || functions::lookup(VERSIONS, &copy, &definition.args).and_then(|oid| functions::get(oid, owner));
+    if let Some(function) = look().filter(|function| function.executable) {
         return Ok(function);
     }
+    functions::lock_version(&definition.md5);
+    if look().is_none() {
+        restore(definition, &copy)?;
+    }
     // The owner had the privilege when the instance was started.
-    run_ddl(&format!(
-        "GRANT EXECUTE ON FUNCTION {} TO {}",
-        copy_signature(definition, &copy),
-        catalog::quote_identifier(&role_name(owner))
-    ));
-    functions::get(oid, owner).ok_or_else(|| lost(definition, "It could not be read back.".to_owned()).into())
+    if !look().is_some_and(|function| function.executable) {
+        run_ddl(&format!(
+            "GRANT EXECUTE ON FUNCTION {} TO {}",
+            copy_signature(definition, &copy),
+            catalog::quote_identifier(&role_name(owner))
+        ));
+    }
+    look().ok_or_else(|| lost(definition, "It is not there after its creation.".to_owned()).into())
 }
 
 fn lost(definition: &Definition, detail: String) -> Error {
@@ -107,7 +110,7 @@ fn copy_signature(definition: &Definition, copy: &str) -> String {
 }
 
 /// Creates the old version under the name `copy`.
-fn restore(definition: &Definition, copy: &str) -> Result<Oid, PgError> {
+fn restore(definition: &Definition, copy: &str) -> Result<(), PgError> {
     let original = format!(
         "CREATE OR REPLACE FUNCTION {}.{}(",
         catalog::quote_identifier(&definition.schema),
@@ -132,9 +135,7 @@ fn restore(definition: &Definition, copy: &str) -> Result<Oid, PgError> {
         run_ddl(&format!("REVOKE ALL ON FUNCTION {signature} FROM PUBLIC"));
         run_ddl(&format!("ALTER EXTENSION pg_workflow ADD FUNCTION {signature}"));
     })
-    .map_err(|error| PgError::from(lost(definition, format!("{}.", error.message))))?;
-    functions::lookup(VERSIONS, copy, &definition.args)
-        .ok_or_else(|| lost(definition, "It is not there after its creation.".to_owned()).into())
+    .map_err(|error| lost(definition, format!("{}.", error.message)).into())
 }
 
 fn run_ddl(sql: &str) {

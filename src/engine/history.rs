@@ -225,8 +225,8 @@ impl History {
         }
     }
 
-    /// Writes values and settings made since the last entry that was written.
-    pub(crate) fn flush(&mut self, now: Timestamp) {
+    /// Writes values and settings made since the last entry that was written; true if there were any.
+    pub(crate) fn flush(&mut self, now: Timestamp) -> bool {
         let first = self
             .entries
             .iter()
@@ -236,6 +236,7 @@ impl History {
             steps::insert(self.run, &entry.row, now, Some(now));
             entry.unwritten = false;
         }
+        first < self.entries.len()
     }
 
     /// Appends an entry to history and table.

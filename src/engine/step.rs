@@ -1,6 +1,5 @@
 //! One attempt of a step: as the owner, in a subtransaction of its own, under a timer.
 
-use pg_workflow_core::batch::PATIENCE;
 use pg_workflow_core::policy::{RetryPolicy, Verdict};
 
 use crate::engine::code::Code;
@@ -19,6 +18,15 @@ pub(crate) struct StepSpec {
     pub(crate) retry: Option<RetryPolicy>,
     /// Of one attempt, in microseconds.
     pub(crate) timeout: Option<i64>,
+}
+
+/// What the transaction around an attempt is like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Company {
+    /// Time after which it is in the way of others, in microseconds; `None`: it may take its time.
+    pub(crate) patience: Option<i64>,
+    /// Nothing else is in the transaction, neither of another run nor of an earlier step.
+    pub(crate) fresh: bool,
 }
 
 /// How an attempt went.
@@ -42,14 +50,13 @@ const SERIALIZATION: i32 = pack(*b"40001");
 ///
 /// # Errors
 /// Unwinds if this process was told to stop what it does (see [`slots::stops_here`]): nothing is recorded then.
-pub(crate) fn attempt(run: &Locked, code: &Code, name: &str, spec: &StepSpec, alone: bool) -> Attempt {
+pub(crate) fn attempt(run: &Locked, code: &Code, name: &str, spec: &StepSpec, company: Company) -> Attempt {
     slots::set_busy(run.run_id, name);
     process::report_running(&format!("workflow {} instance {} step {name}", code.workflow, run.id));
 
     let own_timeout = spec.timeout.or(code.options.step_timeout);
     let deadline = run.deadline.map(|deadline| (deadline - clock()).max(1));
-    let patience = (!alone).then_some(PATIENCE);
-    let limit = [own_timeout, deadline, patience].into_iter().flatten().min();
+    let limit = [own_timeout, deadline, company.patience].into_iter().flatten().min();
 
     let (result, fired) = calls::acting(|| {
         scope::as_owner(run.owner, &code.search_path, || {
@@ -73,7 +80,7 @@ pub(crate) fn attempt(run: &Locked, code: &Code, name: &str, spec: &StepSpec, al
         Err(error) if error.sqlstate == QUERY_CANCELED => {
             if slots::take_cancel() {
                 Attempt::Cancelled
-            } else if fired && patience.is_some() && limit == patience {
+            } else if fired && company.patience.is_some() && limit == company.patience {
                 Attempt::TakesLong
             } else if fired && own_timeout.is_some() && limit == own_timeout {
                 let micros = own_timeout.unwrap_or_default();
@@ -92,7 +99,7 @@ pub(crate) fn attempt(run: &Locked, code: &Code, name: &str, spec: &StepSpec, al
                 Attempt::Failed(error)
             }
         }
-        Err(error) if !alone && matches!(error.sqlstate, DEADLOCK | SERIALIZATION) => Attempt::Conflict,
+        Err(error) if !company.fresh && matches!(error.sqlstate, DEADLOCK | SERIALIZATION) => Attempt::Conflict,
         Err(error) => Attempt::Failed(error),
     }
 }

@@ -98,19 +98,17 @@ fn check(function: &Function, fitting: Result<(), Mismatch>) -> Result<(), Error
                 format!("Its keys name the parameters {names}."),
             ),
             Mismatch::Missing(keys) => (
-                format!(
-                    "There is no key for {} {}.",
-                    if keys.len() == 1 { "parameter" } else { "parameters" },
-                    quoted(&keys)
-                ),
+                match keys.len() {
+                    1 => format!("There is no key for parameter {}.", quoted(&keys)),
+                    _ => format!("There are no keys for parameters {}.", quoted(&keys)),
+                },
                 format!("The parameters are {names}."),
             ),
             Mismatch::Unknown(keys) => (
-                format!(
-                    "There is no parameter for {} {}.",
-                    if keys.len() == 1 { "key" } else { "keys" },
-                    quoted(&keys)
-                ),
+                match keys.len() {
+                    1 => format!("There is no parameter for key {}.", quoted(&keys)),
+                    _ => format!("There are no parameters for keys {}.", quoted(&keys)),
+                },
                 format!("The parameters are {names}; a function with one jsonb parameter takes any input."),
             ),
             Mismatch::Unnamed => (

@@ -7,12 +7,12 @@
 
 use std::rc::Rc;
 
-use pg_workflow_core::batch::{PATIENCE, Pace};
+use pg_workflow_core::batch::{MAX_STEPS, PATIENCE, Pace};
 use pg_workflow_core::policy::Verdict;
 
 use crate::engine::code::{self, Code};
 use crate::engine::history::{History, Wake, Want};
-use crate::engine::step::{self, Attempt, StepSpec};
+use crate::engine::step::{self, Attempt, Company, StepSpec};
 use crate::engine::{calls, target};
 use crate::error::{CANCELLED, Error};
 use crate::hub::{hints, slots};
@@ -26,12 +26,22 @@ use crate::store::{inbox, steps, timers};
 /// What the transaction around a turn is like.
 pub(crate) struct Around<'a> {
     pub(crate) pace: &'a mut Pace,
-    /// Nothing else is in this transaction: a step may take its time.
+    /// No other run is in this transaction.
     pub(crate) alone: bool,
     /// When to commit what there is; `None` where the caller cannot commit.
     pub(crate) until: Option<Timestamp>,
     /// The transaction of the last attempt failed at its commit: the next step of this run failed with this.
     pub(crate) forced: Option<PgError>,
+    /// Steps run in this transaction so far.
+    pub(crate) steps: &'a mut u32,
+}
+
+impl Around<'_> {
+    /// Time to commit what there is.
+    pub(crate) fn is_over(&self) -> bool {
+        self.until
+            .is_some_and(|until| *self.steps >= MAX_STEPS || clock() >= until)
+    }
 }
 
 /// How a turn ended. All but `Alone` have written whatever there was to write.
@@ -76,6 +86,7 @@ struct Turn<'a, 'b> {
 }
 
 type Ready = (Rc<Code>, History);
+type Outcome = Result<Option<Json>, PgError>;
 
 impl Turn<'_, '_> {
     /// What comes before the first replay. `None`: nothing to do now.
@@ -144,12 +155,12 @@ impl Turn<'_, '_> {
 
     /// Replays until the run ends, waits or has to yield.
     fn play(&mut self, code: &Code, mut history: History) -> End {
-        if !self.around.alone && self.around.pace.is_slow(self.run.def_id, "") {
-            return self.want_alone();
-        }
         loop {
             txn::check_for_interrupts();
-            let (outcome, fired, after) = self.replay(code, history);
+            let Some(patience) = self.patience("") else {
+                return self.want_alone();
+            };
+            let (outcome, fired, after) = self.replay(code, history, patience);
             history = after;
             let now = clock();
             if let Some(want) = history.take_want() {
@@ -157,7 +168,7 @@ impl Turn<'_, '_> {
                 match self.fulfil(code, &mut history, want, now) {
                     Some(end) => return end,
                     None => {
-                        if self.around.until.is_some_and(|until| clock() >= until) {
+                        if self.around.is_over() {
                             return self.yield_turn();
                         }
                         continue;
@@ -174,7 +185,7 @@ impl Turn<'_, '_> {
                 }
                 Err(error) if error.sqlstate == QUERY_CANCELED && fired => {
                     // A timer's milliseconds may end a little before the deadline does.
-                    if self.around.alone || self.expired(now) {
+                    if patience.is_none() || self.expired(now) {
                         return self.expire(code);
                     }
                     self.around.pace.observe_step(self.run.def_id, "", PATIENCE);
@@ -195,11 +206,10 @@ impl Turn<'_, '_> {
     }
 
     /// Calls the function once, to its end or to the first call that has no answer.
-    fn replay(&mut self, code: &Code, mut history: History) -> (Result<Option<Json>, PgError>, bool, History) {
+    fn replay(&mut self, code: &Code, mut history: History, patience: Option<i64>) -> (Outcome, bool, History) {
         slots::set_busy(self.run.run_id, "");
         process::report_running(&format!("workflow {} instance {}", code.workflow, self.run.id));
         history.begin_replay();
-        let patience = (!self.around.alone).then_some(PATIENCE);
         let deadline = self.run.deadline.map(|deadline| (deadline - clock()).max(1));
         let limit = patience.into_iter().chain(deadline).min();
         let ((outcome, fired), history) = calls::deciding(history, || {
@@ -215,6 +225,29 @@ impl Turn<'_, '_> {
             })
         });
         (outcome, fired, history)
+    }
+
+    /// Nothing but this run's next step is in the transaction.
+    fn fresh(&self) -> bool {
+        self.around.alone && !self.wrote
+    }
+
+    /// How long `what` (a step, or the function itself: empty) may take in this transaction; `None`: it wants one of its
+    /// own. What is not known to be slow is interrupted when it turns out to be: then what came before it is committed,
+    /// and it runs again alone. So nobody waits for it, neither neighbours nor those who want to see what came before.
+    fn patience(&self, what: &str) -> Option<Option<i64>> {
+        if self.around.until.is_none() {
+            return Some(None);
+        }
+        if !self.around.pace.is_slow(self.run.def_id, what) {
+            return Some(Some(PATIENCE));
+        }
+        if !self.fresh() {
+            return None;
+        }
+        // This process will be occupied: others are to see to the rest.
+        slots::wake_executor(process::my_database(), self.run.owner);
+        Some(None)
     }
 
     fn returned(&mut self, history: &mut History, result: Option<Json>, now: Timestamp) -> End {
@@ -234,7 +267,7 @@ impl Turn<'_, '_> {
 
     /// Does what the function wants. `None`: there is a new answer, replay again.
     fn fulfil(&mut self, code: &Code, history: &mut History, want: Want, now: Timestamp) -> Option<End> {
-        history.flush(now);
+        self.wrote |= history.flush(now);
         if self.expired(now) {
             return Some(self.expire(code));
         }
@@ -355,13 +388,18 @@ impl Turn<'_, '_> {
         index: Option<usize>,
         spec: &StepSpec,
     ) -> Option<End> {
-        if !self.around.alone && self.around.pace.is_slow(self.run.def_id, name) {
+        let Some(patience) = self.patience(name) else {
             return Some(self.want_alone());
-        }
+        };
+        let company = Company {
+            patience,
+            fresh: self.fresh(),
+        };
+        *self.around.steps += 1;
         let started = clock();
         let attempt = match self.around.forced.take() {
             Some(error) => Attempt::Failed(error),
-            None => step::attempt(&self.run, code, name, spec, self.around.alone),
+            None => step::attempt(&self.run, code, name, spec, company),
         };
         let now = clock();
         let number = index.map_or(0, |i| history.row(i).attempt) + 1;

@@ -9,6 +9,7 @@ statement!(GET, "function_get", OID, OID);
 statement!(SOURCE, "function_source", OID);
 statement!(LOOKUP, "function_lookup", TEXT, TEXT, TEXT);
 statement!(CAN_LOGIN, "role_can_login", OID);
+statement!(LOCK_VERSION, "version_lock", TEXT);
 
 /// Which way a parameter's value goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,4 +115,9 @@ pub(crate) fn lookup(schema: &str, name: &str, args: &str) -> Option<Oid> {
 
 pub(crate) fn role_can_login(role: Oid) -> bool {
     CAN_LOGIN.first(&[&role], |row| row.need(0)).unwrap_or(false)
+}
+
+/// Waits for whoever is restoring the same version.
+pub(crate) fn lock_version(md5: &str) {
+    LOCK_VERSION.run(&[&md5]);
 }

@@ -1,6 +1,6 @@
 //! The scheduler: one a database. Moves due timers to the ready queue and starts executors where they are missing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::engine::batch;
 use crate::hub::slots::{self, Kind};
@@ -12,6 +12,9 @@ use crate::store::{ready, timers};
 use super::Belongs;
 
 worker_main!(pg_workflow_scheduler, main);
+
+/// Pause before a timer that is due and locked is looked at again.
+const LOCKED_PAUSE: i64 = 50_000;
 
 /// Pause between starts of further executors of a role: one takes about this long to come up.
 const SPAWN_PAUSE: i64 = 20_000;
@@ -28,6 +31,7 @@ fn main(database: Oid) {
     let mut scheduler = Scheduler {
         database,
         started: HashMap::new(),
+        requested: HashSet::new(),
         complained: false,
         idling: false,
     };
@@ -74,6 +78,8 @@ struct Scheduler {
     database: Oid,
     /// When an executor was last started for a role.
     started: HashMap<Oid, Start>,
+    /// Roles for which one executor more was asked for.
+    requested: HashSet<Oid>,
     complained: bool,
     idling: bool,
 }
@@ -93,52 +99,59 @@ impl Scheduler {
         process::report_running("pg_workflow: timers and executors");
         // Announced before the look: a timer that is committed after it wakes us.
         slots::set_next_due(None);
-        let (next, owners) = txn::transaction(|| {
-            scope::as_engine(|| {
-                let more = batch::move_timers();
-                let next = if more { Some(clock()) } else { timers::next() };
-                (next, ready::owners())
-            })
-        })?;
+        let (more, next, owners) =
+            txn::transaction(|| scope::as_engine(|| (batch::move_timers(), timers::next(), ready::owners())))?;
         slots::set_next_due(next);
-        let requested = slots::take_requests(self.database);
-        let mut again = next;
-        for role in owners.into_iter().chain(requested.iter().copied()) {
-            if let Some(at) = self.provide(role, requested.contains(&role)) {
+        let now = clock();
+        let mut again = match next {
+            Some(_) if more => Some(now),
+            // Due and not moved: its run's turn has it locked to delete it. Not to be waited for by spinning.
+            Some(due) => Some(if due <= now { now + LOCKED_PAUSE } else { due }),
+            None => None,
+        };
+        self.requested.extend(slots::take_requests(self.database));
+        self.requested.retain(|role| owners.contains(role));
+        for role in owners {
+            if let Some(at) = self.provide(role) {
                 again = Some(again.map_or(at, |other| other.min(at)));
             }
         }
         Ok(again)
     }
 
-    /// Sees to it that a role with work has an executor (one more, if `more` was asked for). Returns when to try again.
-    fn provide(&mut self, role: Oid, more: bool) -> Option<Timestamp> {
+    /// Sees to it that a role with work has an executor (one more, if that was asked for and all are busy). Returns when to try again.
+    fn provide(&mut self, role: Oid) -> Option<Timestamp> {
         let (count, idle) = slots::executors(self.database, role);
-        if count > 0 && idle {
-            slots::wake_executor(self.database, role);
+        let more = self.requested.contains(&role);
+        if idle || count >= settings::max_executors() {
+            self.requested.remove(&role);
+            if idle {
+                slots::wake_executor(self.database, role);
+            }
             return None;
         }
-        if count >= settings::max_executors() || (count > 0 && !more) {
+        if count > 0 && !more {
             return None;
         }
         let now = clock();
         let start = self.started.entry(role).or_insert(Start { at: 0, in_vain: 0 });
-        if count > 0 {
+        let due = if count > 0 {
+            // The last one may still be on its way, and be enough.
             start.in_vain = 0;
-            if now < start.at + SPAWN_PAUSE {
-                // The last one is still on its way; whoever finds it was not enough asks again.
-                return None;
-            }
+            start.at + SPAWN_PAUSE
         } else {
             // Just started and not there yet, or gone again at once (no CONNECT privilege, role limit reached, role
             // dropped): then at growing distances, for each try leaves a line in the log.
-            let due = start.at + (RESTART_PAUSE << start.in_vain.min(6));
-            if now < due {
-                return Some(due);
-            }
+            start.at + (RESTART_PAUSE << start.in_vain.min(6))
+        };
+        if now < due {
+            return Some(due);
+        }
+        if count == 0 {
             start.in_vain += 1;
         }
         start.at = now;
+        self.requested.remove(&role);
         let name = txn::transaction(|| crate::pg::fmgr::role_name(role)).unwrap_or_default();
         let spec = WorkerSpec {
             kind: "pg_workflow executor",

@@ -9,6 +9,10 @@ pub const BUDGET: i64 = 5_000;
 /// longer than this for a neighbour in the same transaction.
 pub const PATIENCE: i64 = 50_000;
 
+/// Steps in one transaction: each is a subtransaction, and Postgres keeps 64 of a transaction at hand; beyond that every
+/// other session's visibility checks get slower.
+pub const MAX_STEPS: u32 = 60;
+
 const LARGEST: u32 = 64;
 
 /// Adapts the size of claims to the pace of the work: as many as fit into the budget, one if the last ones were slow.

@@ -76,25 +76,26 @@ impl<'a> Fields<'a> {
         }
     }
 
+    fn read_duration(&self, value: &Value) -> Option<i64> {
+        value.as_str().and_then(self.parse_duration)
+    }
+
     /// A duration that is not negative, in microseconds.
     pub(crate) fn duration(&mut self, key: &'static str) -> Result<Option<i64>, OptionError> {
         let Some(value) = self.take(key) else { return Ok(None) };
-        match value
-            .as_str()
-            .and_then(self.parse_duration)
+        self.read_duration(&value)
             .filter(|micros| *micros >= 0)
-        {
-            Some(micros) => Ok(Some(micros)),
-            None => Err(self.wrong(key, "an interval such as \"10 s\", not negative")),
-        }
+            .map(Some)
+            .ok_or_else(|| self.wrong(key, "an interval such as \"10 s\", not negative"))
     }
 
     /// A duration above zero, in microseconds.
     pub(crate) fn positive_duration(&mut self, key: &'static str) -> Result<Option<i64>, OptionError> {
-        match self.duration(key)? {
-            Some(0) => Err(self.wrong(key, "a positive interval")),
-            other => Ok(other),
-        }
+        let Some(value) = self.take(key) else { return Ok(None) };
+        self.read_duration(&value)
+            .filter(|micros| *micros > 0)
+            .map(Some)
+            .ok_or_else(|| self.wrong(key, "a positive interval such as \"10 s\""))
     }
 
     pub(crate) fn texts(

@@ -56,12 +56,10 @@ COMMIT;
 
 -- In a DO block, a function, a savepoint.
 DO $$
-DECLARE
-    turns bigint;
 BEGIN
     PERFORM wf_start('flow', '{"n": 6}', id => 'six');
-    CALL wf_run_pending(turns);
-    RAISE NOTICE '% turn, %', turns, wf_result('six');
+    CALL wf_run_pending();
+    RAISE NOTICE '%', wf_result('six');
 END $$;
 BEGIN;
 SAVEPOINT s;
@@ -118,7 +116,7 @@ SELECT wf_status('ten');
 ROLLBACK;
 
 -- Not in a workflow, and not in a step.
-CREATE FUNCTION inside(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ DECLARE turns bigint; BEGIN CALL wf_run_pending(turns); RETURN NULL; END $$;
+CREATE FUNCTION inside(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN CALL wf_run_pending(); RETURN NULL; END $$;
 CREATE FUNCTION inside_step(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RETURN wf_step('run', 'wf_run_pending'); END $$;
 BEGIN;
 SELECT wf_start('inside', id => 'inside');
