@@ -36,6 +36,8 @@ pub(crate) enum Error {
     /// As a step's target.
     #[error("function \"{0}\" does not exist")]
     UnknownFunction(String),
+    #[error("{0} is a procedure")]
+    IsProcedure(String),
     #[error("{0} is not a function")]
     NotAFunction(String),
     #[error("function {0} has a result type that cannot be used")]
@@ -114,7 +116,7 @@ impl Error {
             }
             TooLong { .. } | TooLarge { .. } => b"54000",
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
-            NotAFunction(_) => b"42809",
+            IsProcedure(_) | NotAFunction(_) => b"42809",
             AmbiguousFunction { .. } => b"42725",
             NoExecute(_) | NotYours(_) => b"42501",
             RoleCannotLogin(_) => b"28000",
@@ -163,6 +165,8 @@ impl Error {
             UnknownFunction(_) => {
                 "A target of one word names a function, looked up in the search_path that the workflow was started with.".into()
             }
+            IsProcedure(_) => "Write the workflow as a function.".into(),
+            NotAFunction(_) => "Name a plain function.".into(),
             AmbiguousFunction { .. } => "Give the overloads names of their own.".into(),
             InputMismatch { hint, .. } => hint.clone(),
             RoleCannotLogin(_) => {

@@ -229,6 +229,10 @@ pub(crate) fn register(kind: Kind, role: Oid) -> bool {
             next_due: i64::MAX,
             ..Slot::FREE
         };
+        if kind == Kind::Executor {
+            // It has come up: its scheduler need not be careful about the next.
+            state.wake_scheduler(database);
+        }
         Some(index)
     });
     let index = taken.flatten();

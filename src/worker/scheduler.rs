@@ -68,6 +68,7 @@ fn main(database: Oid) {
 }
 
 /// The last start of an executor for a role.
+#[derive(Default)]
 struct Start {
     at: Timestamp,
     /// Starts in a row after which no executor was seen.
@@ -109,6 +110,11 @@ impl Scheduler {
             Some(due) => Some(if due <= now { now + LOCKED_PAUSE } else { due }),
             None => None,
         };
+        for (role, start) in &mut self.started {
+            if slots::executors(self.database, *role).0 > 0 {
+                start.in_vain = 0;
+            }
+        }
         self.requested.extend(slots::take_requests(self.database));
         self.requested.retain(|role| owners.contains(role));
         for role in owners {
@@ -134,7 +140,7 @@ impl Scheduler {
             return None;
         }
         let now = clock();
-        let start = self.started.entry(role).or_insert(Start { at: 0, in_vain: 0 });
+        let start = self.started.entry(role).or_default();
         let due = if count > 0 {
             // The last one may still be on its way, and be enough.
             start.in_vain = 0;
@@ -142,16 +148,14 @@ impl Scheduler {
         } else {
             // Just started and not there yet, or gone again at once (no CONNECT privilege, role limit reached, role
             // dropped): then at growing distances, for each try leaves a line in the log.
-            start.at + (RESTART_PAUSE << start.in_vain.min(6))
+            match start.in_vain {
+                0 => now,
+                tries => start.at + (RESTART_PAUSE << (tries - 1).min(6)),
+            }
         };
         if now < due {
             return Some(due);
         }
-        if count == 0 {
-            start.in_vain += 1;
-        }
-        start.at = now;
-        self.requested.remove(&role);
         let name = txn::transaction(|| crate::pg::fmgr::role_name(role)).unwrap_or_default();
         let spec = WorkerSpec {
             kind: "pg_workflow executor",
@@ -165,9 +169,14 @@ impl Scheduler {
         };
         if process::start_dynamic(&spec) {
             self.complained = false;
+            self.requested.remove(&role);
+            let start = self.started.entry(role).or_default();
+            start.at = now;
+            start.in_vain += u32::from(count == 0);
             return None;
         }
         if count > 0 {
+            self.requested.remove(&role);
             return None;
         }
         // No slot free and the role has no executor at all: an idle one of another role gives way.

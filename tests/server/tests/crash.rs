@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pg_workflow_server_tests::*;
 
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 12;
 /// Instances that the client starts in each round.
 const STARTS: usize = 40;
 /// Effects of an instance that has ended.

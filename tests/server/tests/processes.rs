@@ -403,10 +403,11 @@ fn without_preloading_it_is_driven_by_hand() {
 
     db.run("SELECT wf_start('hello', id => 'h'); SELECT wf_start('waits', id => 'w')");
     assert_eq!(db.status("h"), "pending");
-    assert!(db.one::<i64>("CALL wf_run_pending()") >= 2);
+    db.run("CALL wf_run_pending()");
     assert_eq!(db.result("h"), json!("hello"));
     assert_eq!(db.status("w"), "waiting");
-    assert_eq!(db.one::<i64>("CALL wf_run_pending()"), 0);
+    db.run("CALL wf_run_pending()");
+    assert_eq!(db.status("w"), "waiting");
 
     // In a transaction block: all of it, or nothing.
     db.run(
