@@ -82,7 +82,7 @@ impl Batcher {
         if tickets.is_empty() {
             return Found::Nothing;
         }
-        hints::holding(self.owner);
+        hints::holding();
         // Not idle any more, or the call below would wake this very process.
         slots::set_idle(false);
         if tickets.len() > 1 && tickets.len() == size as usize {

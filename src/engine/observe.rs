@@ -2,7 +2,7 @@
 
 use crate::engine::send::find;
 use crate::error::Error;
-use crate::hub::{hints, slots};
+use crate::hub::{hints, results, slots};
 use crate::pg::{Interval, Json, PgError, clock, guard, latch, scope, txn};
 use crate::store::runs::{self, Found, Status};
 
@@ -50,7 +50,7 @@ pub(crate) fn result(id: &str, wait: Interval) -> Result<Option<Json>, Error> {
         let hint = "Its end cannot be seen under this isolation level: wait in a READ COMMITTED transaction.";
         return Err(not_ended(id, &first, hint));
     }
-    let registered = slots::wait_for(first.run_id);
+    let registered = results::wait_for(first.run_id);
     let last = guard::catch(|| {
         loop {
             let run = scope::as_engine(|| find(id, caller)).unwrap_or_else(|error| error.throw());
@@ -62,7 +62,7 @@ pub(crate) fn result(id: &str, wait: Interval) -> Result<Option<Json>, Error> {
             latch::wait(Some(if registered { rest } else { rest.min(UNREGISTERED_PAUSE) }));
         }
     });
-    slots::stop_waiting();
+    results::stop_waiting();
     outcome(id, last.unwrap_or_else(|error| guard::throw(error)))
 }
 

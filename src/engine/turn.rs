@@ -44,6 +44,9 @@ impl Around<'_> {
     }
 }
 
+/// Time that the function of a cancelled run has for its way to the call at which it is told, in microseconds.
+const CANCEL_PATIENCE: i64 = 1_000_000;
+
 /// How a turn ended. All but `Alone` have written whatever there was to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -177,13 +180,16 @@ impl Turn<'_, '_> {
             }
             return match outcome {
                 Ok(result) => self.returned(&mut history, result, now),
-                Err(error) if error.sqlstate == QUERY_CANCELED && slots::take_cancel() => {
-                    // Interrupted in the function's own code: there is no call to deliver the cancel at.
-                    history.flush(now);
-                    let reason = inbox::take_cancels(self.run.run_id).into_iter().next().flatten();
-                    self.close(Status::Cancelled, None, Some(&Error::Cancelled { reason }.into()))
+                Err(error) if error.sqlstate == QUERY_CANCELED && self.cancel.is_none() && self.notice_cancel() => {
+                    // Interrupted in the function's own code: it goes on to its next call, to be told there.
+                    continue;
                 }
                 Err(error) if error.sqlstate == QUERY_CANCELED && fired => {
+                    if let Some(reason) = self.cancel.take() {
+                        // It does not get to a call: no more waiting for it.
+                        history.flush(now);
+                        return self.close(Status::Cancelled, None, Some(&Error::Cancelled { reason }.into()));
+                    }
                     // A timer's milliseconds may end a little before the deadline does.
                     if patience.is_none() || self.expired(now) {
                         return self.expire(code);
@@ -211,7 +217,11 @@ impl Turn<'_, '_> {
         process::report_running(&format!("workflow {} instance {}", code.workflow, self.run.id));
         history.begin_replay();
         let deadline = self.run.deadline.map(|deadline| (deadline - clock()).max(1));
-        let limit = patience.into_iter().chain(deadline).min();
+        let cancel = self.cancel.as_ref().map(|_| CANCEL_PATIENCE);
+        let limit = if cancel.is_some() { cancel } else { patience }
+            .into_iter()
+            .chain(deadline)
+            .min();
         let ((outcome, fired), history) = calls::deciding(history, || {
             scope::as_owner(self.run.owner, &code.search_path, || {
                 if let Some(limit) = limit {
@@ -272,6 +282,11 @@ impl Turn<'_, '_> {
             return Some(self.expire(code));
         }
         self.notice_cancel();
+        if self.cancel.is_some() && !history.open().is_empty() {
+            // Delivered at what the run waits for (or was about to try again), not at a later call.
+            self.settle_open(history, now);
+            return None;
+        }
         let (kind, name) = match want {
             Want::Diverged { expected, found } => {
                 let error = Error::Diverged { expected, found }.into();
@@ -279,7 +294,7 @@ impl Turn<'_, '_> {
             }
             Want::Blocked => return Some(self.wait(history)),
             Want::Step { name, index, spec } => {
-                if self.cancel.is_none() || index.is_some() {
+                if self.cancel.is_none() {
                     return self.run_step(code, history, &name, index, &spec);
                 }
                 (Kind::Step, name)
@@ -306,11 +321,12 @@ impl Turn<'_, '_> {
         None
     }
 
-    /// A cancel that was committed since the turn began.
-    fn notice_cancel(&mut self) {
+    /// Looks for a cancel that was committed since the turn began; true if there is one to deliver.
+    fn notice_cancel(&mut self) -> bool {
         if self.cancel.is_none() && slots::take_cancel() {
             self.cancel = inbox::take_cancels(self.run.run_id).into_iter().next();
         }
+        self.cancel.is_some()
     }
 
     /// The call that the function stands at fails with WF002.

@@ -6,8 +6,8 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use crate::hub::slots::{self, Delivery};
-use crate::pg::{Oid, RunId, Timestamp, callback};
+use super::state::{Kind, STATE};
+use crate::pg::{Oid, RunId, Timestamp, callback, interrupt, process};
 
 #[derive(Default)]
 struct Pending {
@@ -19,7 +19,8 @@ struct Pending {
     started: HashSet<RunId>,
     announce: bool,
     dropped: bool,
-    held: Option<Oid>,
+    /// This transaction held runs: who found one of them locked waits for its end.
+    held: bool,
     /// Rows were written whose wake-up needs this process at commit.
     effects: bool,
 }
@@ -43,26 +44,66 @@ fn has_effects() -> bool {
 fn on_end(committed: bool) {
     let pending = PENDING.take();
     if committed {
-        slots::deliver(&Delivery {
-            ready: &pending.ready,
-            timer: pending.timer,
-            cancelled: &pending.cancelled,
-            ended: &pending.ended,
-            announce: pending.announce,
-            dropped: pending.dropped,
-            held: pending.held,
-        });
-    } else if pending.held.is_some() {
-        slots::deliver(&Delivery {
-            ready: &[],
-            timer: None,
-            cancelled: &[],
-            ended: &[],
-            announce: false,
-            dropped: false,
-            held: pending.held,
+        deliver(&pending);
+    } else if pending.held {
+        deliver(&Pending {
+            held: true,
+            ..Pending::default()
         });
     }
+}
+
+/// Wakes whom a transaction's end concerns.
+fn deliver(pending: &Pending) {
+    let database = process::my_database();
+    STATE.with(|state| {
+        for role in &pending.ready {
+            state.wake_executor(database, *role);
+        }
+        if let Some(due) = pending.timer {
+            let waits = state
+                .of(Kind::Scheduler, database)
+                .next()
+                .is_some_and(|slot| slot.next_due <= due);
+            if !waits {
+                state.wake_scheduler(database);
+            }
+        }
+        for run in &pending.cancelled {
+            for slot in state.live().filter(|slot| slot.run == Some(*run)) {
+                slot.cancel = true;
+                interrupt::cancel_process(slot.pid);
+            }
+        }
+        if state.waiting > 0 {
+            for waiter in state
+                .waiters
+                .iter()
+                .filter(|w| w.run.is_some_and(|run| pending.ended.contains(&run)))
+            {
+                waiter.latch.set();
+            }
+        }
+        if pending.announce {
+            state.want_database(database);
+            for slot in state.of(Kind::Scheduler, database) {
+                slot.recheck = true;
+                slot.latch.set();
+            }
+        }
+        if pending.dropped {
+            for slot in state.live().filter(|slot| slot.database == database) {
+                slot.quit = true;
+                slot.latch.set();
+            }
+        }
+        if pending.held && std::mem::take(&mut state.contended) {
+            // Whoever set a run aside looks again; which run it was is not kept.
+            for slot in state.live().filter(|slot| slot.kind == Kind::Executor && slot.idle) {
+                slot.latch.set();
+            }
+        }
+    });
 }
 
 /// A run of this role is ready.
@@ -113,7 +154,7 @@ pub(crate) fn dropped() {
     note(false, |pending| pending.dropped = true);
 }
 
-/// This transaction holds runs of a role.
-pub(crate) fn holding(owner: Oid) {
-    note(false, |pending| pending.held = Some(owner));
+/// This transaction holds runs.
+pub(crate) fn holding() {
+    note(false, |pending| pending.held = true);
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use crate::hub::databases;
 use crate::hub::slots::{self, Kind};
 use crate::pg::process::{self, WorkerSpec, worker_main};
 use crate::pg::{Oid, Timestamp, catalog, clock, errdata, latch, txn};
@@ -19,7 +20,7 @@ fn main(_: Oid) {
     process::connect(None, None);
     slots::register(Kind::Launcher, Oid::INVALID);
     match txn::transaction(catalog::connectable_databases) {
-        Ok(databases) => databases.into_iter().for_each(slots::want_scheduler),
+        Ok(databases) => databases.into_iter().for_each(databases::want_scheduler),
         Err(error) => errdata::log(error),
     }
     let mut started: HashMap<Oid, Timestamp> = HashMap::new();
@@ -30,7 +31,7 @@ fn main(_: Oid) {
         let now = clock();
         let mut next: Option<Timestamp> = None;
         let mut later = |at: Timestamp| next = Some(next.map_or(at, |other| other.min(at)));
-        let missing = slots::databases_without_scheduler();
+        let missing = databases::without_scheduler();
         started.retain(|database, _| missing.contains(database));
         for database in missing {
             let due = started.get(&database).map_or(now, |at| at + RESTART_PAUSE);

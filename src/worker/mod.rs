@@ -4,7 +4,7 @@ mod executor;
 mod launcher;
 mod scheduler;
 
-use crate::hub::slots;
+use crate::hub::{databases, state};
 use crate::pg::process::{self, WorkerSpec};
 use crate::pg::{Oid, PgError, callback, catalog, errdata, latch, scope, shared, txn};
 use crate::store::home;
@@ -14,7 +14,7 @@ pub(crate) fn init() {
     callback::on_extension_drop(crate::hub::hints::dropped);
     callback::around_database_commands(close_database, open_database);
     if process::preloading() {
-        shared::on_startup(slots::request, slots::startup);
+        shared::on_startup(state::request, state::startup);
         process::register_static(&WorkerSpec {
             kind: "pg_workflow launcher",
             title: "pg_workflow launcher",
@@ -29,14 +29,14 @@ pub(crate) fn init() {
 fn close_database(database: Oid) {
     const PATIENCE: i64 = 10_000_000;
     let until = crate::pg::clock() + PATIENCE;
-    while !slots::close_database(database) && crate::pg::clock() < until {
+    while !databases::close(database) && crate::pg::clock() < until {
         // Nobody tells us when they are gone; this is the one place that looks again, while a DROP DATABASE waits.
         latch::wait(Some(10_000));
     }
 }
 
 fn open_database(database: Oid) {
-    slots::open_database(database, catalog::database_exists(database));
+    databases::open(database, catalog::database_exists(database));
 }
 
 /// What a worker finds when it looks whether it belongs here.

@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::engine::batch;
+use crate::hub::databases;
 use crate::hub::slots::{self, Kind};
 use crate::pg::process::{self, WorkerSpec, worker_main};
 use crate::pg::{Oid, PgError, Timestamp, clock, errdata, latch, scope, txn};
 use crate::settings;
-use crate::store::{ready, timers};
+use crate::store::{home, ready, timers};
 
 use super::Belongs;
 
@@ -48,7 +49,7 @@ fn main(database: Oid) {
         }
         let next = match belongs {
             Belongs::NoExtension => {
-                slots::unwant_scheduler(database);
+                databases::unwant_scheduler(database);
                 return;
             }
             Belongs::NotNow => {
@@ -96,12 +97,18 @@ impl Scheduler {
 
     /// Does what is due; returns when to look again.
     fn work(&mut self) -> Result<Option<Timestamp>, PgError> {
-        self.idling = false;
         process::report_running("pg_workflow: timers and executors");
         // Announced before the look: a timer that is committed after it wakes us.
         slots::set_next_due(None);
-        let (more, next, owners) =
-            txn::transaction(|| scope::as_engine(|| (batch::move_timers(), timers::next(), ready::owners())))?;
+        // Asked each time: rows of another installation may have been restored since.
+        let looked = txn::transaction(|| {
+            scope::as_engine(|| home::is_here().then(|| (batch::move_timers(), timers::next(), ready::owners())))
+        })?;
+        let Some((more, next, owners)) = looked else {
+            self.idle_once();
+            return Ok(None);
+        };
+        self.idling = false;
         slots::set_next_due(next);
         let now = clock();
         let mut again = match next {

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-pub use postgres::{self, Client, NoTls};
 use postgres::types::FromSqlOwned;
+pub use postgres::{self, Client, NoTls};
 use rustix::process::{Pid, Signal};
 pub use serde_json::{self, Value, json};
 
@@ -57,7 +57,10 @@ fn server_user() -> Option<(u32, u32)> {
             let name = std::env::var("CLUSTER_USER").unwrap_or_else(|_| "postgres".to_owned());
             let id = |flag: &str| {
                 let output = Command::new("id").args([flag, &name]).output().expect("id runs");
-                String::from_utf8_lossy(&output.stdout).trim().parse().expect("an unprivileged user to run Postgres as")
+                String::from_utf8_lossy(&output.stdout)
+                    .trim()
+                    .parse()
+                    .expect("an unprivileged user to run Postgres as")
             };
             (id("-u"), id("-g"))
         })
@@ -91,8 +94,10 @@ fn template() -> PathBuf {
     TEMPLATE
         .get_or_init(|| {
             let output = check(program("postgres").arg("--version"));
-            let version: String =
-                String::from_utf8_lossy(&output.stdout).chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
+            let version: String = String::from_utf8_lossy(&output.stdout)
+                .chars()
+                .map(|c| if c.is_alphanumeric() { c } else { '-' })
+                .collect();
             // target/debug/deps/test -> target/tmp
             let exe = std::env::current_exe().expect("our own path");
             let dir = exe.ancestors().nth(3).expect("target directory").join("tmp");
@@ -101,7 +106,16 @@ fn template() -> PathBuf {
                 let fresh = private_dir();
                 check(
                     program("initdb")
-                        .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"])
+                        .args([
+                            "-U",
+                            "postgres",
+                            "-A",
+                            "trust",
+                            "-E",
+                            "UTF8",
+                            "--locale=C.UTF-8",
+                            "--no-sync",
+                        ])
                         .arg("-D")
                         .arg(fresh.join("data")),
                 );
@@ -199,7 +213,10 @@ impl Cluster {
     }
 
     fn around(dir: PathBuf, settings: &[&str]) -> Self {
-        let cluster = Self { dir, server: Mutex::new(None) };
+        let cluster = Self {
+            dir,
+            server: Mutex::new(None),
+        };
         let mut lines: Vec<String> = Vec::new();
         if !cluster.config().contains("log_line_prefix = '%m [%p] %b '") {
             lines.extend(SETTINGS.iter().map(|line| (*line).to_owned()));
@@ -226,13 +243,20 @@ impl Cluster {
 
     /// Starts the server and waits until it takes connections.
     pub fn start(&self) {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.join("log")).expect("log file");
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.join("log"))
+            .expect("log file");
         let mut command = program("postgres");
         // Users must never see a backtrace in an error, so one is asked for here.
         command.arg("-D").arg(self.dir.join("data")).env("RUST_BACKTRACE", "1");
         command.stdout(log.try_clone().expect("log file")).stderr(log);
         let child = command.spawn().expect("postgres starts");
-        assert!(self.server.lock().unwrap().replace(child).is_none(), "the server runs already");
+        assert!(
+            self.server.lock().unwrap().replace(child).is_none(),
+            "the server runs already"
+        );
         self.wait_ready();
     }
 
@@ -240,8 +264,17 @@ impl Cluster {
     pub fn wait_ready(&self) {
         let begun = Instant::now();
         while let Err(error) = self.try_connect("postgres", "postgres") {
-            let ended = self.server.lock().unwrap().as_mut().is_none_or(|child| child.try_wait().unwrap().is_some());
-            assert!(!ended && begun.elapsed() < Duration::from_secs(60), "no connection: {error}\n{}", self.log());
+            let ended = self
+                .server
+                .lock()
+                .unwrap()
+                .as_mut()
+                .is_none_or(|child| child.try_wait().unwrap().is_some());
+            assert!(
+                !ended && begun.elapsed() < Duration::from_secs(60),
+                "no connection: {error}\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -289,7 +322,9 @@ impl Cluster {
         let mut child = self.server.lock().unwrap().take().expect("the server runs");
         kill_all(&processes);
         child.wait().expect("our child");
-        eventually(SOON, "all processes are gone", || processes.iter().all(|pid| !is_alive(*pid)));
+        eventually(SOON, "all processes are gone", || {
+            processes.iter().all(|pid| !is_alive(*pid))
+        });
     }
 
     /// The postmaster's process id.
@@ -307,12 +342,16 @@ impl Cluster {
             let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
             (stat(pid)?.1 == postmaster).then_some(pid)
         });
-        std::iter::once(postmaster).chain(children.collect::<Vec<_>>()).collect()
+        std::iter::once(postmaster)
+            .chain(children.collect::<Vec<_>>())
+            .collect()
     }
 
     /// The server's log so far.
     pub fn log(&self) -> String {
-        fs::read(self.dir.join("log")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        fs::read(self.dir.join("log"))
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 
     /// Number of lines of the log that contain `text`.
@@ -327,12 +366,18 @@ impl Cluster {
 
     pub fn try_connect(&self, database: &str, user: &str) -> Result<Client, postgres::Error> {
         // A test may fail, but not hang.
-        Client::configure().host_path(&self.dir).port(5432).dbname(database).user(user)
-            .options("-c statement_timeout=60s").connect(NoTls)
+        Client::configure()
+            .host_path(&self.dir)
+            .port(5432)
+            .dbname(database)
+            .user(user)
+            .options("-c statement_timeout=60s")
+            .connect(NoTls)
     }
 
     pub fn connect(&self, database: &str, user: &str) -> Client {
-        self.try_connect(database, user).unwrap_or_else(|error| panic!("{database} as {user}: {error}\n{}", self.log()))
+        self.try_connect(database, user)
+            .unwrap_or_else(|error| panic!("{database} as {user}: {error}\n{}", self.log()))
     }
 
     /// A superuser's session in database `postgres`.
@@ -361,7 +406,10 @@ impl Drop for Cluster {
             // Kept for the eye, since the directory goes.
             let log = self.log();
             let lines: Vec<_> = log.lines().collect();
-            eprintln!("--- end of the server's log\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+            eprintln!(
+                "--- end of the server's log\n{}",
+                lines[lines.len().saturating_sub(40)..].join("\n")
+            );
         }
         self.stop(Stop::Immediate);
         let _ = fs::remove_dir_all(&self.dir);
@@ -403,8 +451,14 @@ pub struct Random(u64);
 impl Random {
     /// Seeded from `SEED`, or by chance; says which, so that a failure can be had again (as far as timing allows).
     pub fn new() -> Self {
-        let chance = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
-        let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(chance);
+        let chance = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .expect("after 1970")
+            .as_nanos() as u64;
+        let seed = std::env::var("SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok())
+            .unwrap_or(chance);
         eprintln!("SEED={seed}");
         Self(seed | 1)
     }
@@ -510,11 +564,15 @@ impl Sql for Client {
     }
 
     fn one<T: FromSqlOwned>(&mut self, sql: &str) -> T {
-        self.query_one(sql, &[]).unwrap_or_else(|error| panic!("{sql}\n{:?} ({error})", failure_of(&error))).get(0)
+        self.query_one(sql, &[])
+            .unwrap_or_else(|error| panic!("{sql}\n{:?} ({error})", failure_of(&error)))
+            .get(0)
     }
 
     fn all<T: FromSqlOwned>(&mut self, sql: &str) -> Vec<T> {
-        let rows = self.query(sql, &[]).unwrap_or_else(|error| panic!("{sql}\n{:?}", failure_of(&error)));
+        let rows = self
+            .query(sql, &[])
+            .unwrap_or_else(|error| panic!("{sql}\n{:?}", failure_of(&error)));
         rows.iter().map(|row| row.get(0)).collect()
     }
 

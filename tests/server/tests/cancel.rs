@@ -15,7 +15,9 @@ fn is_cancelled(db: &mut Client, id: &str, within: Duration) {
     assert_eq!(failure.sqlstate, "WF002", "{failure:?}");
     assert!(begun.elapsed() < within, "{:?}", begun.elapsed());
     assert_eq!(db.status(id), "cancelled");
-    assert!(db.one::<bool>(&format!("SELECT finished_at IS NOT NULL AND waiting_for IS NULL FROM wf.workflows WHERE id = '{id}'")));
+    assert!(db.one::<bool>(&format!(
+        "SELECT finished_at IS NOT NULL AND waiting_for IS NULL FROM wf.workflows WHERE id = '{id}'"
+    )));
     eventually(SOON, "queues are empty", || {
         db.count("wf_internal.ready") + db.count("wf_internal.controls") + db.count("wf_internal.timers") == 0
     });
@@ -39,7 +41,10 @@ fn a_waiting_instance_ends_at_once() {
         is_cancelled(&mut db, id, Duration::from_secs(1));
         let failure = db.failure(id);
         assert!(failure.detail.contains("not wanted"), "{failure:?}");
-        assert_eq!(db.all::<String>(&format!("SELECT status FROM wf.steps WHERE id = '{id}'")), ["cancelled"]);
+        assert_eq!(
+            db.all::<String>(&format!("SELECT status FROM wf.steps WHERE id = '{id}'")),
+            ["cancelled"]
+        );
     }
 }
 
@@ -57,7 +62,10 @@ fn a_running_step_is_interrupted_and_rolled_back() {
     assert!(db.one::<bool>("SELECT wf_cancel('h')"));
     is_cancelled(&mut db, "h", Duration::from_secs(2));
     assert_eq!(db.count("log"), 0);
-    assert_eq!(db.count(&format!("pg_stat_activity WHERE pid = {pid} AND state = 'active'")), 0);
+    assert_eq!(
+        db.count(&format!("pg_stat_activity WHERE pid = {pid} AND state = 'active'")),
+        0
+    );
     // The executor lives on.
     assert!(is_alive(pid));
 }
@@ -106,13 +114,19 @@ fn the_workflow_may_catch_it_and_clean_up() {
     db.waits_for("w", "signal");
     db.run("SELECT wf_cancel('w')");
     assert_eq!(db.result("w"), json!("cleaned up"));
-    assert_eq!(db.all::<String>("SELECT what FROM log ORDER BY id"), ["booked", "unbooked"]);
+    assert_eq!(
+        db.all::<String>("SELECT what FROM log ORDER BY id"),
+        ["booked", "unbooked"]
+    );
 
     db.run("SELECT wf_start('cleans', '{\"step\": 1, \"raise\": 1}', id => 's')");
     db.in_step("s", "nap");
     db.run("SELECT wf_cancel('s')");
     is_cancelled(&mut db, "s", Duration::from_secs(2));
-    assert_eq!(db.all::<String>("SELECT what FROM log ORDER BY id"), ["booked", "unbooked", "booked", "unbooked"]);
+    assert_eq!(
+        db.all::<String>("SELECT what FROM log ORDER BY id"),
+        ["booked", "unbooked", "booked", "unbooked"]
+    );
 }
 
 #[test]
@@ -175,10 +189,52 @@ fn a_cancel_hits_its_instance_and_no_neighbour() {
     for i in (3..=300).step_by(3) {
         cancelled += i32::from(db.one::<bool>(&format!("SELECT wf_cancel('i-{i}')")));
     }
-    eventually(SOON, "all end", || db.count("wf.workflows WHERE finished_at IS NULL") == 0);
-    assert_eq!(db.count("wf.workflows WHERE status = 'failed'"), 0, "{:?}", db.all::<Option<String>>("SELECT error FROM wf.workflows WHERE status = 'failed' LIMIT 3"));
-    assert_eq!(db.count("wf.workflows WHERE status = 'cancelled' AND substr(id, 3)::int % 3 <> 0"), 0);
+    eventually(SOON, "all end", || {
+        db.count("wf.workflows WHERE finished_at IS NULL") == 0
+    });
+    assert_eq!(
+        db.count("wf.workflows WHERE status = 'failed'"),
+        0,
+        "{:?}",
+        db.all::<Option<String>>("SELECT error FROM wf.workflows WHERE status = 'failed' LIMIT 3")
+    );
+    assert_eq!(
+        db.count("wf.workflows WHERE status = 'cancelled' AND substr(id, 3)::int % 3 <> 0"),
+        0
+    );
     assert!(db.count("wf.workflows WHERE status = 'cancelled'") <= i64::from(cancelled));
     assert!(db.count("wf.workflows WHERE status = 'cancelled'") > 0);
-    eventually(SOON, "queues are empty", || db.count("wf_internal.controls") + db.count("wf_internal.ready") == 0);
+    eventually(SOON, "queues are empty", || {
+        db.count("wf_internal.controls") + db.count("wf_internal.ready") == 0
+    });
+}
+
+#[test]
+fn a_function_that_is_interrupted_between_steps_may_clean_up() {
+    let cluster = Cluster::new();
+    let mut db = cluster.admin();
+    db.run(LOG);
+    db.run(
+        "CREATE FUNCTION thinks(seconds float8) RETURNS jsonb LANGUAGE plpgsql AS $$
+         BEGIN
+             PERFORM pg_sleep(seconds);
+             RETURN wf_step('work', 'INSERT INTO log (what) VALUES (''work'')');
+         EXCEPTION WHEN SQLSTATE 'WF002' THEN
+             PERFORM wf_step('undo', 'INSERT INTO log (what) VALUES (''undo'')');
+             RAISE;
+         END $$",
+    );
+    // Half a second of thinking: it gets to its call, is told there, and cleans up. A minute: it is not waited for.
+    for (id, seconds, log) in [("short", 0.5, vec!["undo"]), ("long", 60.0, vec![])] {
+        db.run("TRUNCATE log");
+        db.run(&format!(
+            "SELECT wf_start('thinks', '{{\"seconds\": {seconds}}}', id => '{id}')"
+        ));
+        eventually(SOON, "it thinks", || {
+            db.count(&format!("wf.workers WHERE id = '{id}'")) == 1
+        });
+        db.run(&format!("SELECT wf_cancel('{id}')"));
+        is_cancelled(&mut db, id, Duration::from_secs(5));
+        assert_eq!(db.all::<String>("SELECT what FROM log ORDER BY id"), log);
+    }
 }

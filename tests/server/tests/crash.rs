@@ -70,7 +70,11 @@ impl Book {
                 // Some with their signal, in one transaction.
                 let signal = format!("SELECT wf_signal('{id}', 'go', '\"x\"', key => 'go')");
                 let both = n % 3 == 0;
-                let sql = if both { format!("BEGIN; {start}; {signal}; COMMIT") } else { start };
+                let sql = if both {
+                    format!("BEGIN; {start}; {signal}; COMMIT")
+                } else {
+                    start
+                };
                 self.unknown.insert(id.clone());
                 if db.attempt(&sql).is_err() {
                     return;
@@ -86,7 +90,10 @@ impl Book {
             let missing = self.acknowledged.difference(&self.signalled).next().cloned();
             let lazy = n % 2 == 0 && n < STARTS;
             let (id, sql) = match missing {
-                Some(id) if !lazy => (Some(id.clone()), format!("SELECT wf_signal('{id}', 'go', '\"x\"', key => 'go')")),
+                Some(id) if !lazy => (
+                    Some(id.clone()),
+                    format!("SELECT wf_signal('{id}', 'go', '\"x\"', key => 'go')"),
+                ),
                 _ => (None, "SELECT pg_sleep(0.002)".to_owned()),
             };
             match db.attempt(&sql) {
@@ -107,7 +114,10 @@ impl Book {
         let present: HashSet<String> = db.all::<String>("SELECT id FROM wf.workflows").into_iter().collect();
         let lost: Vec<_> = self.acknowledged.difference(&present).collect();
         assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-        let invented: Vec<_> = present.iter().filter(|id| !self.acknowledged.contains(*id) && !self.unknown.contains(*id)).collect();
+        let invented: Vec<_> = present
+            .iter()
+            .filter(|id| !self.acknowledged.contains(*id) && !self.unknown.contains(*id))
+            .collect();
         assert!(invented.is_empty(), "never started: {invented:?}");
 
         for id in &present {
@@ -122,7 +132,10 @@ impl Book {
                     "SELECT concat_ws(' | ', id, status, waiting_for, error) FROM wf.workflows WHERE status <> 'completed' LIMIT 20",
                 );
                 let ready = db.count("wf_internal.ready");
-                panic!("not completed, {ready} ready: {rows:#?}\n{:#?}", db.all::<Value>("SELECT to_jsonb(w) FROM wf.workers w"));
+                panic!(
+                    "not completed, {ready} ready: {rows:#?}\n{:#?}",
+                    db.all::<Value>("SELECT to_jsonb(w) FROM wf.workers w")
+                );
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -156,7 +169,9 @@ fn rounds(mut kill: impl FnMut(&Cluster, &mut Random)) {
         let wait = Duration::from_micros(random.below(700_000));
         std::thread::scope(|scope| {
             let client = scope.spawn(|| book.work(&mut db, round, &started));
-            eventually(SOON, "the client starts some", || started.load(Ordering::Relaxed) || client.is_finished());
+            eventually(SOON, "the client starts some", || {
+                started.load(Ordering::Relaxed) || client.is_finished()
+            });
             // The moment of the blow is the one thing here that is left to chance.
             std::thread::sleep(wait);
             kill(&cluster, &mut random);
@@ -190,7 +205,9 @@ fn sigkill_of_an_executor() {
         eventually(SOON, "the crash is noticed", || db.attempt("SELECT 1").is_err());
         cluster.wait_ready();
         killed += 1;
-        eventually(SOON, "the server recovers", || cluster.logged("database system is ready to accept connections") == killed + 1);
+        eventually(SOON, "the server recovers", || {
+            cluster.logged("database system is ready to accept connections") == killed + 1
+        });
     });
     assert_eq!(killed, ROUNDS);
 }

@@ -22,10 +22,17 @@ fn blocks(text: &str) -> Vec<Block> {
         let fence: String = bare.chars().take_while(|c| *c == '`').collect();
         match &open {
             None if fence.len() >= 3 => {
-                let words: Vec<&str> = bare[fence.len()..].split([' ', ',', '-']).filter(|word| !word.is_empty()).collect();
+                let words: Vec<&str> = bare[fence.len()..]
+                    .split([' ', ',', '-'])
+                    .filter(|word| !word.is_empty())
+                    .collect();
                 let ours = words.first() == Some(&"sql");
                 if ours {
-                    found.push(Block { line: number + 1, fails: words.contains(&"error"), sql: String::new() });
+                    found.push(Block {
+                        line: number + 1,
+                        fails: words.contains(&"error"),
+                        sql: String::new(),
+                    });
                 }
                 open = Some((fence, ours));
             }
@@ -66,15 +73,26 @@ fn run(cluster: &Cluster, database: &str, file: &str, text: &str) -> Result<usiz
     let blocks = blocks(text);
     cluster.admin().run(&format!("CREATE DATABASE {database}"));
     // Most files suppose that the extension is there; one that creates it says so itself.
-    if !blocks.iter().any(|block| block.sql.to_uppercase().contains("CREATE EXTENSION PG_WORKFLOW")) {
-        cluster.connect(database, "postgres").run("CREATE EXTENSION pg_workflow");
+    if !blocks
+        .iter()
+        .any(|block| block.sql.to_uppercase().contains("CREATE EXTENSION PG_WORKFLOW"))
+    {
+        cluster
+            .connect(database, "postgres")
+            .run("CREATE EXTENSION pg_workflow");
     }
     let path = cluster.socket().join(format!("{database}.sql"));
     std::fs::write(&path, script(&blocks, file)).expect("script written");
     let mut psql = program("psql");
-    psql.args(["-X", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-h"]).arg(cluster.socket()).arg("-f").arg(&path);
+    psql.args(["-X", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-h"])
+        .arg(cluster.socket())
+        .arg("-f")
+        .arg(&path);
     let output = psql.output().expect("psql starts");
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     if output.status.success() && stdout.trim_end().ends_with("the end") {
         return Ok(blocks.len());
     }
@@ -87,7 +105,10 @@ fn every_block_of_the_documentation_runs() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut files = vec![root.join("README.md")];
     if let Ok(docs) = std::fs::read_dir(root.join("docs")) {
-        let mut pages: Vec<PathBuf> = docs.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
+        let mut pages: Vec<PathBuf> = docs
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|e| e == "md"))
+            .collect();
         pages.sort();
         files.extend(pages);
     }
@@ -115,7 +136,10 @@ fn this_test_can_fail() {
     let good = "Text\n\n```sql\nSET my.own = 'x';\n```\n\n- item\n  ```sql error\n  SELECT 1/0;\n  ```\n\n```sh\nfalse\n```\n\n```sql\nSELECT 1/(length(current_setting('my.own'))) AS n \\gset\n```\n";
     assert_eq!(run(&cluster, "good", "good.md", good), Ok(3));
     let error = run(&cluster, "bad", "bad.md", "```sql\nSELECT 1;\nSELECT 1/0;\n```\n").unwrap_err();
-    assert!(error.contains("bad.md:1") && error.contains("division by zero"), "{error}");
+    assert!(
+        error.contains("bad.md:1") && error.contains("division by zero"),
+        "{error}"
+    );
     let error = run(&cluster, "bad2", "bad2.md", "```sql error\nSELECT 1;\n```\n").unwrap_err();
     assert!(error.contains("bad2.md:1 did not fail"), "{error}");
 }

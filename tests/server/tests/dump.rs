@@ -27,7 +27,9 @@ fn fill(db: &mut Client) {
     db.run(FLOWS);
     db.run("SELECT wf_define('named', 'waits', '{\"priority\": 3}')");
     for (workflow, id) in [("waits", "w"), ("named", "n"), ("waits", "done")] {
-        db.run(&format!("SELECT wf_start('{workflow}', '{{\"id\": \"{id}\"}}', id => '{id}')"));
+        db.run(&format!(
+            "SELECT wf_start('{workflow}', '{{\"id\": \"{id}\"}}', id => '{id}')"
+        ));
         db.waits_for(id, "signal");
     }
     db.run("SELECT wf_signal('done', 'go', key => 'k')");
@@ -61,7 +63,12 @@ fn every_table_and_sequence_is_registered() {
     assert_eq!(missing, ["wf_internal.installation"]);
     assert!(db.one::<i32>("SELECT cardinality(extconfig) FROM pg_extension WHERE extname = 'pg_workflow'") >= 12);
     // Rows are dumped whole.
-    assert_eq!(db.one::<Vec<String>>("SELECT array_agg(DISTINCT x) FROM pg_extension, unnest(extcondition) x WHERE extname = 'pg_workflow'"), [""]);
+    assert_eq!(
+        db.one::<Vec<String>>(
+            "SELECT array_agg(DISTINCT x) FROM pg_extension, unnest(extcondition) x WHERE extname = 'pg_workflow'"
+        ),
+        [""]
+    );
 }
 
 #[test]
@@ -84,11 +91,19 @@ fn a_restored_copy_waits_to_be_adopted() {
     let text = std::fs::read_to_string(&dump).unwrap();
     assert!(!text.contains("wf_versions"), "versions are recreated, not dumped");
     cluster.admin().run("CREATE DATABASE target");
-    check(connection("psql").args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "target", "-f"]).arg(&dump));
+    check(
+        connection("psql")
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "target", "-f"])
+            .arg(&dump),
+    );
 
     let mut target = cluster.connect("target", "postgres");
     for table in ["runs", "steps", "signals", "definitions", "workflows", "timers", "home"] {
-        let rows = |db: &mut Client| -> Vec<Value> { db.all(&format!("SELECT to_jsonb(t) FROM wf_internal.{table} t ORDER BY to_jsonb(t)")) };
+        let rows = |db: &mut Client| -> Vec<Value> {
+            db.all(&format!(
+                "SELECT to_jsonb(t) FROM wf_internal.{table} t ORDER BY to_jsonb(t)"
+            ))
+        };
         if table == "timers" || table == "runs" || table == "steps" {
             // The sleeper has gone on in the source meanwhile.
             assert!(!rows(&mut target).is_empty(), "{table}");
@@ -105,11 +120,16 @@ fn a_restored_copy_waits_to_be_adopted() {
     target.run("SELECT wf_signal('w', 'go')");
     target.run("SELECT wf_start('sleeps', '{\"id\": \"new\"}', id => 'new')");
     throughout(Duration::from_secs(2), "the copy stays as it is", || {
-        target.count("effects WHERE step = 'two'") == 1 && target.status("new") == "pending" && target.status("s") == "waiting"
+        target.count("effects WHERE step = 'two'") == 1
+            && target.status("new") == "pending"
+            && target.status("s") == "waiting"
     });
     target.run("CALL wf_run_pending()");
     assert_eq!(target.status("new"), "pending");
-    assert_eq!(target.all::<String>("SELECT item FROM wf_health() WHERE NOT ok AND hint LIKE '%wf_adopt()%'"), ["home"]);
+    assert_eq!(
+        target.all::<String>("SELECT item FROM wf_health() WHERE NOT ok AND hint LIKE '%wf_adopt()%'"),
+        ["home"]
+    );
     assert_eq!(target.count("wf.workers WHERE kind = 'executor'"), 0);
 
     target.run("SELECT wf_adopt()");
@@ -119,9 +139,14 @@ fn a_restored_copy_waits_to_be_adopted() {
     target.run("SELECT wf_signal('n', 'go')");
     assert_eq!(target.result("n"), json!("old code"));
     assert_eq!(target.status("delayed"), "pending");
-    assert!(!target.one::<bool>("SELECT wf_signal('delayed', 'go', key => 'a') AND wf_signal('delayed', 'go', key => 'a')"));
+    assert!(
+        !target.one::<bool>("SELECT wf_signal('delayed', 'go', key => 'a') AND wf_signal('delayed', 'go', key => 'a')")
+    );
     // Every key came along: rows made after the restore do not collide with those of before.
-    assert_eq!(target.count("wf.signals WHERE payload = '7' AND consumed_at IS NULL"), 1);
+    assert_eq!(
+        target.count("wf.signals WHERE payload = '7' AND consumed_at IS NULL"),
+        1
+    );
     assert_eq!(target.count("wf.signals"), signals_before + 3);
     target.run("CREATE FUNCTION fresh(input jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT '1'::jsonb $$; SELECT wf_start('fresh', id => 'f')");
     assert_eq!(target.result("f"), json!(1));
@@ -142,7 +167,8 @@ fn a_standby_runs_nothing_until_it_is_promoted() {
     db.run("SELECT wf_start('sleeps', '{\"id\": \"s2\"}', id => 's2')");
     db.waits_for("s2", "sleep");
     eventually(SOON, "the standby follows", || {
-        copy.count("wf.workflows WHERE id = 's' AND status = 'completed'") == 1 && copy.count("wf.workflows WHERE id = 's2' AND status = 'waiting'") == 1
+        copy.count("wf.workflows WHERE id = 's' AND status = 'completed'") == 1
+            && copy.count("wf.workflows WHERE id = 's2' AND status = 'waiting'") == 1
     });
     assert_eq!(copy.count(ours), 0);
     assert_eq!(copy.fails("SELECT wf_start('waits')").sqlstate, "25006");
@@ -151,7 +177,9 @@ fn a_standby_runs_nothing_until_it_is_promoted() {
     drop(db);
     primary.kill9();
     // Its sleep falls due on the standby; nobody is there to move it.
-    throughout(Duration::from_secs(2), "the standby runs nothing", || copy.status("s2") == "waiting" && copy.count(ours) == 0);
+    throughout(Duration::from_secs(2), "the standby runs nothing", || {
+        copy.status("s2") == "waiting" && copy.count(ours) == 0
+    });
 
     assert!(copy.one::<bool>("SELECT pg_promote()"));
     assert_eq!(copy.result("s2"), json!("slept"));

@@ -24,7 +24,9 @@ const WAITS: &str = "CREATE FUNCTION waits(input jsonb) RETURNS jsonb LANGUAGE p
 const OURS: &str = "pg_stat_activity WHERE backend_type LIKE 'pg_workflow %'";
 
 fn start_nap(db: &mut Client, id: &str, seconds: f64) {
-    db.run(&format!("SELECT wf_start('naps', '{{\"id\": \"{id}\", \"s\": {seconds}}}', id => '{id}')"));
+    db.run(&format!(
+        "SELECT wf_start('naps', '{{\"id\": \"{id}\", \"s\": {seconds}}}', id => '{id}')"
+    ));
 }
 
 fn hello(db: &mut Client) {
@@ -41,16 +43,26 @@ fn several_databases_in_one_cluster() {
     plain.run("CREATE DATABASE plain");
     for (name, db) in names.iter().zip(&mut clients) {
         db.run(HELLO);
-        db.run(&format!("SELECT wf_start('hello', id => 'same'); CREATE TABLE in_{name} ()"));
+        db.run(&format!(
+            "SELECT wf_start('hello', id => 'same'); CREATE TABLE in_{name} ()"
+        ));
     }
     for db in &mut clients {
         assert_eq!(db.result("same"), json!("hello"));
         assert_eq!(db.count("wf.workflows"), 1);
         assert_eq!(db.count("wf.workers WHERE kind = 'scheduler'"), 1);
         assert_eq!(db.count("wf.workers WHERE kind = 'executor'"), 1);
-        assert_eq!(db.count("wf_health() WHERE NOT ok"), 0, "{:?}", db.all::<String>("SELECT detail FROM wf_health() WHERE NOT ok"));
+        assert_eq!(
+            db.count("wf_health() WHERE NOT ok"),
+            0,
+            "{:?}",
+            db.all::<String>("SELECT detail FROM wf_health() WHERE NOT ok")
+        );
     }
-    assert_eq!(plain.count(&format!("{OURS} AND backend_type = 'pg_workflow launcher'")), 1);
+    assert_eq!(
+        plain.count(&format!("{OURS} AND backend_type = 'pg_workflow launcher'")),
+        1
+    );
     assert_eq!(plain.count(&format!("{OURS} AND datname = 'plain'")), 0);
     // A restart finds them all again, and the one without the extension is left alone.
     drop((clients, plain));
@@ -63,7 +75,10 @@ fn several_databases_in_one_cluster() {
     eventually(SOON, "no worker in a database without the extension", || {
         db.count(&format!("{OURS} AND datname IN ('plain', 'template1')")) == 0
     });
-    assert_eq!(db.count(&format!("{OURS} AND backend_type = 'pg_workflow scheduler'")), 4);
+    assert_eq!(
+        db.count(&format!("{OURS} AND backend_type = 'pg_workflow scheduler'")),
+        4
+    );
 }
 
 #[test]
@@ -83,11 +98,26 @@ fn workers_show_what_they_do() {
     let texts: Vec<String> = (0..row.len()).map(|i| row.get(i)).collect();
     assert_eq!(
         texts,
-        ["workflow naps instance n step nap", "pg_workflow executor", "active", "postgres", "executor", "naps", "n", "nap", "busy", "postgres"]
+        [
+            "workflow naps instance n step nap",
+            "pg_workflow executor",
+            "active",
+            "postgres",
+            "executor",
+            "naps",
+            "n",
+            "nap",
+            "busy",
+            "postgres"
+        ]
     );
     assert_eq!(db.status("n"), "running");
     assert_eq!(db.result("n"), json!("slept"));
-    eventually(SOON, "the executor is idle", || db.count(&format!("wf.workers WHERE pid = {pid} AND state = 'idle' AND id IS NULL")) == 1);
+    eventually(SOON, "the executor is idle", || {
+        db.count(&format!(
+            "wf.workers WHERE pid = {pid} AND state = 'idle' AND id IS NULL"
+        )) == 1
+    });
 }
 
 #[test]
@@ -107,8 +137,12 @@ fn a_reload_changes_the_number_of_executors() {
         start_nap(&mut db, &format!("b-{i}"), 0.8);
     }
     eventually(SOON, "three at a time", || db.count(busy) == 3);
-    throughout(Duration::from_millis(500), "not more than three", || db.count(busy) <= 3);
-    eventually(SOON, "all end", || db.count("wf.workflows WHERE status = 'completed'") == 13);
+    throughout(Duration::from_millis(500), "not more than three", || {
+        db.count(busy) <= 3
+    });
+    eventually(SOON, "all end", || {
+        db.count("wf.workflows WHERE status = 'completed'") == 13
+    });
     assert_eq!(db.count("naps"), 26);
 }
 
@@ -138,7 +172,10 @@ fn terminated_workers_come_back_and_work_goes_on() {
     let mut db = cluster.admin();
     db.run(NAPS);
     db.run(HELLO);
-    for (round, kind) in ["executor", "scheduler", "launcher", "executor"].into_iter().enumerate() {
+    for (round, kind) in ["executor", "scheduler", "launcher", "executor"]
+        .into_iter()
+        .enumerate()
+    {
         let id = format!("n-{round}");
         start_nap(&mut db, &id, 1.0);
         db.in_step(&id, "nap");
@@ -148,7 +185,9 @@ fn terminated_workers_come_back_and_work_goes_on() {
         for pid in &before {
             assert!(db.one::<bool>(&format!("SELECT pg_terminate_backend({pid})")));
         }
-        eventually(SOON, "they end", || before.iter().all(|pid| !is_alive(pid.cast_unsigned())));
+        eventually(SOON, "they end", || {
+            before.iter().all(|pid| !is_alive(pid.cast_unsigned()))
+        });
         assert_eq!(db.result(&id), json!("slept"), "{kind}");
         eventually(SOON, &format!("a {kind} is back"), || db.count(&these) >= 1);
         hello(&mut db);
@@ -157,7 +196,10 @@ fn terminated_workers_come_back_and_work_goes_on() {
     db.run("SELECT wf_start('hello', id => 'later', delay => '100 ms')");
     assert_eq!(db.result("later"), json!("hello"));
     assert_eq!(db.count("naps"), 8);
-    assert_eq!(db.one::<i64>("SELECT count(*) FROM (SELECT FROM naps GROUP BY id, pid = 0 HAVING count(*) = 1) x"), 8);
+    assert_eq!(
+        db.one::<i64>("SELECT count(*) FROM (SELECT FROM naps GROUP BY id, pid = 0 HAVING count(*) = 1) x"),
+        8
+    );
     assert_eq!(cluster.logged("PANIC") + cluster.logged("terminated by signal"), 0);
 }
 
@@ -183,10 +225,18 @@ fn a_fast_shutdown_does_not_wait_for_a_step() {
     assert!(took < Duration::from_secs(10), "{took:?}");
     cluster.start();
     let mut db = cluster.admin();
-    assert_eq!(db.count("naps WHERE pid <> 0"), 0, "the interrupted step has left no effect");
+    assert_eq!(
+        db.count("naps WHERE pid <> 0"),
+        0,
+        "the interrupted step has left no effect"
+    );
     assert_eq!(db.result("n"), json!("slept"));
     assert_eq!(db.count("naps"), 2);
-    assert_eq!(db.one::<i32>("SELECT attempt FROM wf.steps WHERE id = 'n' AND name = 'nap'"), 1, "a shutdown is no failure");
+    assert_eq!(
+        db.one::<i32>("SELECT attempt FROM wf.steps WHERE id = 'n' AND name = 'nap'"),
+        1,
+        "a shutdown is no failure"
+    );
     // Idle too.
     assert!(cluster.stop(Stop::Fast) < Duration::from_secs(5));
 }
@@ -200,8 +250,15 @@ fn what_is_done_is_committed_before_a_long_step() {
     for id in ["first", "second"] {
         start_nap(&mut db, id, 2.0);
         db.in_step(id, "nap");
-        assert_eq!(db.count(&format!("naps WHERE id = '{id}'")), 1, "{id}: the step before is done");
-        assert_eq!(db.all::<String>(&format!("SELECT name FROM wf.steps WHERE id = '{id}'")), ["before"]);
+        assert_eq!(
+            db.count(&format!("naps WHERE id = '{id}'")),
+            1,
+            "{id}: the step before is done"
+        );
+        assert_eq!(
+            db.all::<String>(&format!("SELECT name FROM wf.steps WHERE id = '{id}'")),
+            ["before"]
+        );
         assert_eq!(db.result(id), json!("slept"));
     }
 }
@@ -222,7 +279,9 @@ fn a_dead_postmaster_leaves_no_orphan() {
     drop(db);
     cluster.kill_postmaster();
     // The one in the step notices when it has slept; the others at once.
-    eventually(Duration::from_secs(10), "all are gone", || processes.iter().all(|pid| !is_alive(*pid)));
+    eventually(Duration::from_secs(10), "all are gone", || {
+        processes.iter().all(|pid| !is_alive(*pid))
+    });
     cluster.start();
     let mut db = cluster.admin();
     db.run("SELECT wf_signal('w', 'go', '1')");
@@ -254,7 +313,9 @@ fn databases_are_dropped_renamed_and_copied_under_our_workers() {
         db.run("SELECT wf_start('waits', id => 'w')");
         db.waits_for("w", "signal");
     }
-    eventually(SOON, "the client is gone", || admin.count("pg_stat_activity WHERE datname = 'named' AND backend_type = 'client backend'") == 0);
+    eventually(SOON, "the client is gone", || {
+        admin.count("pg_stat_activity WHERE datname = 'named' AND backend_type = 'client backend'") == 0
+    });
     admin.run("ALTER DATABASE named RENAME TO renamed");
     let mut db = cluster.connect("renamed", "postgres");
     db.run("SELECT wf_signal('w', 'go', '1')");
@@ -264,16 +325,26 @@ fn databases_are_dropped_renamed_and_copied_under_our_workers() {
     db.run("SELECT wf_start('waits', id => 'w2')");
     db.waits_for("w2", "signal");
     drop(db);
-    eventually(SOON, "the client is gone", || admin.count("pg_stat_activity WHERE datname = 'renamed' AND backend_type = 'client backend'") == 0);
+    eventually(SOON, "the client is gone", || {
+        admin.count("pg_stat_activity WHERE datname = 'renamed' AND backend_type = 'client backend'") == 0
+    });
 
     admin.run("CREATE DATABASE copy TEMPLATE renamed");
     // The original goes on; the copy is one and knows it.
-    let (mut original, mut copy) = (cluster.connect("renamed", "postgres"), cluster.connect("copy", "postgres"));
+    let (mut original, mut copy) = (
+        cluster.connect("renamed", "postgres"),
+        cluster.connect("copy", "postgres"),
+    );
     copy.run("SELECT wf_signal('w2', 'go', '\"in the copy\"')");
     original.run("SELECT wf_signal('w2', 'go', '\"in the original\"')");
     assert_eq!(original.result("w2"), json!("in the original"));
-    throughout(Duration::from_secs(1), "the copy stays as it is", || copy.status("w2") == "waiting");
-    assert_eq!(copy.all::<String>("SELECT item FROM wf_health() WHERE NOT ok AND hint LIKE '%wf_adopt()%'"), ["home"]);
+    throughout(Duration::from_secs(1), "the copy stays as it is", || {
+        copy.status("w2") == "waiting"
+    });
+    assert_eq!(
+        copy.all::<String>("SELECT item FROM wf_health() WHERE NOT ok AND hint LIKE '%wf_adopt()%'"),
+        ["home"]
+    );
     copy.run("SELECT wf_adopt()");
     assert_eq!(copy.result("w2"), json!("in the copy"));
     assert_eq!(copy.count("wf_health() WHERE NOT ok"), 0);
@@ -298,7 +369,9 @@ fn the_extension_is_dropped_under_its_workers_and_made_again() {
         // Not within a step: that one holds its tables, as any running statement does.
         hello(&mut db);
         db.run("DROP EXTENSION pg_workflow");
-        eventually(SOON, "no worker is left", || db.count(&format!("{OURS} AND datname = 'postgres'")) == 0);
+        eventually(SOON, "no worker is left", || {
+            db.count(&format!("{OURS} AND datname = 'postgres'")) == 0
+        });
         assert_eq!(db.count("pg_namespace WHERE nspname LIKE 'wf%'"), 0, "round {round}");
         db.run("CREATE EXTENSION pg_workflow");
         hello(&mut db);
@@ -310,7 +383,9 @@ fn the_extension_is_dropped_under_its_workers_and_made_again() {
     let begun = Instant::now();
     db.run("DROP EXTENSION pg_workflow");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    eventually(SOON, "no worker is left", || db.count(&format!("{OURS} AND datname = 'postgres'")) == 0);
+    eventually(SOON, "no worker is left", || {
+        db.count(&format!("{OURS} AND datname = 'postgres'")) == 0
+    });
     db.run("CREATE EXTENSION pg_workflow");
     hello(&mut db);
     // A drop that is rolled back.
@@ -336,7 +411,9 @@ fn without_free_slots_it_says_so_once_and_recovers() {
     assert_eq!(cluster.logged(message), 0);
     alice.run("SELECT wf_start('hello', id => 'a')");
     eventually(SOON, "it says so", || cluster.logged(message) > 0);
-    throughout(Duration::from_millis(2500), "alice waits for a slot", || alice.status("a") == "pending");
+    throughout(Duration::from_millis(2500), "alice waits for a slot", || {
+        alice.status("a") == "pending"
+    });
     assert_eq!(cluster.logged(message), 1);
     assert_eq!(db.result("n"), json!("slept"));
     // The executor of the other role gives way, and back again.
@@ -359,10 +436,14 @@ fn idle_means_idle() {
          SELECT wf_start('hello', id => 'd', delay => '1 day')",
     );
     hello(&mut db);
-    eventually(SOON, "all wait", || db.count("wf.workflows WHERE status = 'waiting'") == 100);
+    eventually(SOON, "all wait", || {
+        db.count("wf.workflows WHERE status = 'waiting'") == 100
+    });
     drop(db);
     let mut admin = cluster.admin();
-    let mut transactions = || -> i64 { admin.one("SELECT (xact_commit + xact_rollback)::int8 FROM pg_stat_database WHERE datname = 'quiet'") };
+    let mut transactions = || -> i64 {
+        admin.one("SELECT (xact_commit + xact_rollback)::int8 FROM pg_stat_database WHERE datname = 'quiet'")
+    };
     // Counters arrive when a process goes idle.
     let (mut last, mut since) = (transactions(), Instant::now());
     eventually(SOON, "it comes to rest", || {
@@ -374,7 +455,10 @@ fn idle_means_idle() {
     });
     let switches = |pid: &i32| -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let numbers = text.lines().filter(|line| line.contains("ctxt_switches")).filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+        let numbers = text
+            .lines()
+            .filter(|line| line.contains("ctxt_switches"))
+            .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
         numbers.sum()
     };
     let pids: Vec<i32> = cluster.admin().all(&format!("SELECT pid FROM {OURS}"));
@@ -395,9 +479,15 @@ fn without_preloading_it_is_driven_by_hand() {
     db.run(HELLO);
     db.run(WAITS);
     db.run("CREATE TABLE t (i int)");
-    assert_eq!(db.one::<bool>("SELECT ok FROM wf_health() WHERE item = 'library preloaded'"), false);
+    assert_eq!(
+        db.one::<bool>("SELECT ok FROM wf_health() WHERE item = 'library preloaded'"),
+        false
+    );
     let hint: String = db.one("SELECT hint FROM wf_health() WHERE item = 'library preloaded'");
-    assert!(hint.contains("shared_preload_libraries") && hint.contains("wf_run_pending()"), "{hint}");
+    assert!(
+        hint.contains("shared_preload_libraries") && hint.contains("wf_run_pending()"),
+        "{hint}"
+    );
     assert_eq!(db.count("wf.workers"), 0);
     assert_eq!(db.count(OURS), 0);
 

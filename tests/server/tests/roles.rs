@@ -31,8 +31,22 @@ fn code_runs_as_the_owner_in_a_process_of_the_owner() {
         let seen = session.result(&format!("w-{role}"));
         let superuser = if role == "postgres" { "on" } else { "off" };
         assert_eq!(
-            (&seen["c"], &seen["s"], &seen["u"], &seen["super"], &seen["kind"], &seen["outside"]),
-            (&json!(role), &json!(role), &json!(role), &json!(superuser), &json!("pg_workflow executor"), &json!(format!("{role} {role}"))),
+            (
+                &seen["c"],
+                &seen["s"],
+                &seen["u"],
+                &seen["super"],
+                &seen["kind"],
+                &seen["outside"]
+            ),
+            (
+                &json!(role),
+                &json!(role),
+                &json!(role),
+                &json!(superuser),
+                &json!("pg_workflow executor"),
+                &json!(format!("{role} {role}"))
+            ),
         );
         pids.push(seen["pid"].as_i64().unwrap());
         let owner: String = db.one(&format!("SELECT owner::text FROM wf.workflows WHERE id = 'w-{role}'"));
@@ -49,7 +63,9 @@ fn code_runs_as_the_owner_in_a_process_of_the_owner() {
         "CREATE FUNCTION start_for_bob(id text) RETURNS text LANGUAGE sql SECURITY DEFINER AS $$ SELECT public.wf_start('who', id => $1) $$;
          ALTER FUNCTION start_for_bob OWNER TO bob",
     );
-    cluster.connect("postgres", "alice").run("SELECT start_for_bob('w-for-bob')");
+    cluster
+        .connect("postgres", "alice")
+        .run("SELECT start_for_bob('w-for-bob')");
     assert_eq!(db.result("w-for-bob")["s"], json!("bob"));
     // No way up from inside.
     db.run(
@@ -62,15 +78,23 @@ fn code_runs_as_the_owner_in_a_process_of_the_owner() {
     );
     let mut alice = cluster.connect("postgres", "alice");
     for sql in [
-        "SELECT * FROM secret", "SET ROLE postgres", "SET SESSION AUTHORIZATION postgres", "RESET ROLE; SELECT * FROM public.secret",
-        "RESET SESSION AUTHORIZATION; SELECT * FROM public.secret", "SELECT * FROM wf_internal.runs",
-        "DELETE FROM wf_internal.ready", "SELECT wf_internal.announce()",
+        "SELECT * FROM secret",
+        "SET ROLE postgres",
+        "SET SESSION AUTHORIZATION postgres",
+        "RESET ROLE; SELECT * FROM public.secret",
+        "RESET SESSION AUTHORIZATION; SELECT * FROM public.secret",
+        "SELECT * FROM wf_internal.runs",
+        "DELETE FROM wf_internal.ready",
+        "SELECT wf_internal.announce()",
     ] {
         for place in ["step", "function"] {
             let input = json!({"in": place, "sql": sql}).to_string().replace('\'', "''");
             let id: String = alice.one(&format!("SELECT wf_start('climbs', '{input}')"));
             let failure = alice.failure(&id);
-            assert!(matches!(failure.sqlstate.as_str(), "42501" | "25006" | "0A000"), "{sql} in {place}: {failure:?}");
+            assert!(
+                matches!(failure.sqlstate.as_str(), "42501" | "25006" | "0A000"),
+                "{sql} in {place}: {failure:?}"
+            );
         }
     }
 }
@@ -80,23 +104,36 @@ fn others_neither_see_nor_move_it() {
     let cluster = Cluster::new();
     let mut db = cluster.admin();
     db.run(ROLES);
-    db.run("CREATE FUNCTION waits(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
-        BEGIN PERFORM wf_set('a', '1'); RETURN wf_wait_signal('go'); END $$");
-    let (mut alice, mut bob, mut carol) =
-        (cluster.connect("postgres", "alice"), cluster.connect("postgres", "bob"), cluster.connect("postgres", "carol"));
+    db.run(
+        "CREATE FUNCTION waits(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+        BEGIN PERFORM wf_set('a', '1'); RETURN wf_wait_signal('go'); END $$",
+    );
+    let (mut alice, mut bob, mut carol) = (
+        cluster.connect("postgres", "alice"),
+        cluster.connect("postgres", "bob"),
+        cluster.connect("postgres", "carol"),
+    );
     alice.run("SELECT wf_start('waits', '{\"secret\": 1}', id => 'a'); SELECT wf_start('waits', id => 'a2')");
     for id in ["a", "a2"] {
         alice.waits_for(id, "signal");
     }
     alice.run("SELECT wf_signal('a', 'unread')");
     for call in [
-        "wf_signal('a', 'go')", "wf_cancel('a')", "wf_status('a')", "wf_result('a')", "wf_get('a')", "wf_get('a', 'a')",
+        "wf_signal('a', 'go')",
+        "wf_cancel('a')",
+        "wf_status('a')",
+        "wf_result('a')",
+        "wf_get('a')",
+        "wf_get('a', 'a')",
     ] {
         let failure = bob.fails(&format!("SELECT {call}"));
         assert_eq!(failure.sqlstate, "42501", "{call}: {failure:?}");
     }
     let failure = bob.fails("SELECT wf_start('waits', '{\"secret\": 1}', id => 'a')");
-    assert_eq!((failure.sqlstate.as_str(), failure.detail.as_str()), ("42710", "It belongs to another role."));
+    assert_eq!(
+        (failure.sqlstate.as_str(), failure.detail.as_str()),
+        ("42710", "It belongs to another role.")
+    );
     for (view, rows) in [("workflows", 2), ("steps", 4), ("signals", 1)] {
         assert_eq!(bob.count(&format!("wf.{view}")), 0, "{view}");
         assert_eq!(alice.count(&format!("wf.{view}")), rows, "{view}");
@@ -104,13 +141,18 @@ fn others_neither_see_nor_move_it() {
     }
     assert_eq!(bob.count("wf.workers WHERE id IS NOT NULL OR workflow IS NOT NULL"), 0);
     // A function in WHERE that tells what it sees is not shown other people's rows.
-    bob.run("CREATE FUNCTION tell(t text) RETURNS bool LANGUAGE plpgsql COST 0.0001 AS $$ BEGIN RAISE 'saw %', t; END $$");
+    bob.run(
+        "CREATE FUNCTION tell(t text) RETURNS bool LANGUAGE plpgsql COST 0.0001 AS $$ BEGIN RAISE 'saw %', t; END $$",
+    );
     assert_eq!(bob.count("wf.workflows WHERE tell(id)"), 0);
 
     // A member of the owner may.
     assert!(carol.one::<bool>("SELECT wf_signal('a', 'go', '\"from carol\"')"));
     assert_eq!(carol.result("a"), json!("from carol"));
-    assert_eq!(carol.one::<String>("SELECT sent_by::text FROM wf.signals WHERE name = 'go'"), "carol");
+    assert_eq!(
+        carol.one::<String>("SELECT sent_by::text FROM wf.signals WHERE name = 'go'"),
+        "carol"
+    );
     assert!(carol.one::<bool>("SELECT wf_cancel('a2')"));
     assert_eq!(alice.failure("a2").sqlstate, "WF002");
 
@@ -120,7 +162,11 @@ fn others_neither_see_nor_move_it() {
         );
         assert!(tables.len() >= 8);
         for table in tables {
-            assert_eq!(session.fails(&format!("SELECT * FROM {table}")).sqlstate, "42501", "{role} {table}");
+            assert_eq!(
+                session.fails(&format!("SELECT * FROM {table}")).sqlstate,
+                "42501",
+                "{role} {table}"
+            );
         }
         assert_eq!(session.fails("SELECT wf_adopt()").sqlstate, "42501");
     }
@@ -140,10 +186,18 @@ fn a_role_that_cannot_log_in_owns_nothing() {
     assert_eq!(db.count("wf_internal.runs"), 0);
     // No EXECUTE, no start.
     db.run("REVOKE ALL ON FUNCTION who FROM PUBLIC");
-    assert_eq!(cluster.connect("postgres", "alice").fails("SELECT wf_start('who')").sqlstate, "42501");
+    assert_eq!(
+        cluster
+            .connect("postgres", "alice")
+            .fails("SELECT wf_start('who')")
+            .sqlstate,
+        "42501"
+    );
     // One that loses LOGIN later disturbs nobody else.
     db.run("GRANT EXECUTE ON FUNCTION who TO alice, bob");
-    cluster.connect("postgres", "alice").run("SELECT wf_start('who', id => 'late', delay => '300 ms')");
+    cluster
+        .connect("postgres", "alice")
+        .run("SELECT wf_start('who', id => 'late', delay => '300 ms')");
     db.run("ALTER ROLE alice NOLOGIN");
     let mut bob = cluster.connect("postgres", "bob");
     for i in 0..20 {
@@ -180,11 +234,15 @@ fn settings_temp_tables_and_locks_do_not_cross_roles() {
     }
     // A role's own settings hold for it.
     db.run("ALTER ROLE bob SET work_mem = '33MB'");
-    db.run("CREATE FUNCTION mem(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
-        BEGIN RETURN wf_step('s', 'SELECT current_setting(''work_mem'')')->0; END $$");
+    db.run(
+        "CREATE FUNCTION mem(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+        BEGIN RETURN wf_step('s', 'SELECT current_setting(''work_mem'')')->0; END $$",
+    );
     db.run("ALTER ROLE carol SET work_mem = '44MB'; ALTER ROLE carol SET default_transaction_read_only = on; ALTER ROLE carol SET search_path = 'pg_catalog'");
     let mut carol = cluster.connect("postgres", "carol");
     carol.run("SET default_transaction_read_only = off; SET search_path = public; BEGIN READ WRITE; SELECT wf_start('mem', id => 'mem'); COMMIT");
-    eventually(Duration::from_secs(10), "carol's instance ends", || carol.one::<String>("SELECT wf_status('mem')") != "pending");
+    eventually(Duration::from_secs(10), "carol's instance ends", || {
+        carol.one::<String>("SELECT wf_status('mem')") != "pending"
+    });
     assert_eq!(carol.result("mem"), json!("44MB"));
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use pg_workflow_server_tests::*;
 
 fn flow(db: &mut Client, name: &str, body: &str) {
-    db.run(&format!("CREATE OR REPLACE FUNCTION {name}(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $flow$ {body} $flow$"));
+    db.run(&format!(
+        "CREATE OR REPLACE FUNCTION {name}(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $flow$ {body} $flow$"
+    ));
 }
 
 fn start(db: &mut Client, workflow: &str) {
@@ -27,29 +29,50 @@ fn a_write_outside_a_step_is_refused_with_a_hint() {
         ("starts", "PERFORM 1 FROM t FOR UPDATE"),
         ("runs", "EXECUTE 'DELETE FROM t'"),
     ] {
-        flow(&mut db, name, &format!("BEGIN PERFORM wf_step('ok', 'SELECT 1'); {statement}; RETURN '1'; END"));
+        flow(
+            &mut db,
+            name,
+            &format!("BEGIN PERFORM wf_step('ok', 'SELECT 1'); {statement}; RETURN '1'; END"),
+        );
         start(&mut db, name);
         let failure = db.failure(name);
-        assert_eq!((failure.sqlstate.as_str(), failure.hint.as_str()), ("25006", hint), "{name}: {failure:?}");
+        assert_eq!(
+            (failure.sqlstate.as_str(), failure.hint.as_str()),
+            ("25006", hint),
+            "{name}: {failure:?}"
+        );
         let (error, sqlstate) = (
             db.one::<String>(&format!("SELECT error FROM wf.workflows WHERE id = '{name}'")),
             db.one::<String>(&format!("SELECT sqlstate FROM wf.workflows WHERE id = '{name}'")),
         );
         assert!(error.contains("read-only transaction"), "{error}");
         assert_eq!(sqlstate, "25006");
-        assert_eq!(db.one::<String>(&format!("SELECT wf_get('{name}')->'error'->>'hint'")), hint);
+        assert_eq!(
+            db.one::<String>(&format!("SELECT wf_get('{name}')->'error'->>'hint'")),
+            hint
+        );
     }
     // Not even by switching the guard off.
     for (name, statement) in [
-        ("unguards", "SET LOCAL transaction_read_only = off; INSERT INTO t VALUES (1)"),
-        ("unguards2", "PERFORM set_config('transaction_read_only', 'off', true); INSERT INTO t VALUES (1)"),
+        (
+            "unguards",
+            "SET LOCAL transaction_read_only = off; INSERT INTO t VALUES (1)",
+        ),
+        (
+            "unguards2",
+            "PERFORM set_config('transaction_read_only', 'off', true); INSERT INTO t VALUES (1)",
+        ),
     ] {
         flow(&mut db, name, &format!("BEGIN {statement}; RETURN '1'; END"));
         start(&mut db, name);
         assert_eq!(&db.failure(name).sqlstate[..2], "25", "{name}");
     }
     // The user's handler sees it too, and the row is not there.
-    flow(&mut db, "hides", "BEGIN BEGIN INSERT INTO t VALUES (1); EXCEPTION WHEN OTHERS THEN RETURN to_jsonb(SQLSTATE); END; RETURN '1'; END");
+    flow(
+        &mut db,
+        "hides",
+        "BEGIN BEGIN INSERT INTO t VALUES (1); EXCEPTION WHEN OTHERS THEN RETURN to_jsonb(SQLSTATE); END; RETURN '1'; END",
+    );
     start(&mut db, "hides");
     assert_eq!(db.result("hides"), json!("25006"));
     assert_eq!(db.all::<i32>("SELECT i FROM t"), [0]);
@@ -97,27 +120,50 @@ fn functions_for_the_inside_know_where_they_are() {
     let cluster = Cluster::new();
     let mut db = cluster.admin();
     for call in [
-        "wf_step('s', 'SELECT 1')", "wf_sleep('1 s')", "wf_sleep_until(now())", "wf_wait_signal('go')", "wf_set('a', '1')",
-        "wf_now()", "wf_random()", "wf_uuid()",
+        "wf_step('s', 'SELECT 1')",
+        "wf_sleep('1 s')",
+        "wf_sleep_until(now())",
+        "wf_wait_signal('go')",
+        "wf_set('a', '1')",
+        "wf_now()",
+        "wf_random()",
+        "wf_uuid()",
     ] {
         let failure = db.fails(&format!("SELECT {call}"));
         assert_eq!(failure.sqlstate, "55000", "{call}: {failure:?}");
-        assert!(failure.message.ends_with("was called outside of a workflow") && !failure.hint.is_empty(), "{failure:?}");
+        assert!(
+            failure.message.ends_with("was called outside of a workflow") && !failure.hint.is_empty(),
+            "{failure:?}"
+        );
         let name = format!("inside_{}", call.split('(').next().unwrap());
-        flow(&mut db, &name, &format!("BEGIN RETURN wf_step('outer', $$ SELECT {call} $$); END"));
+        flow(
+            &mut db,
+            &name,
+            &format!("BEGIN RETURN wf_step('outer', $$ SELECT {call} $$); END"),
+        );
         start(&mut db, &name);
         let failure = db.failure(&name);
         assert_eq!(failure.sqlstate, "55000", "{call}: {failure:?}");
-        assert!(failure.message.ends_with("was called inside a step") && !failure.hint.is_empty(), "{failure:?}");
+        assert!(
+            failure.message.ends_with("was called inside a step") && !failure.hint.is_empty(),
+            "{failure:?}"
+        );
     }
     // A client's function in the workflow function itself would act in a transaction that is undone.
     flow(&mut db, "starts", "BEGIN PERFORM wf_start('starts'); RETURN '1'; END");
     start(&mut db, "starts");
     let failure = db.failure("starts");
-    assert_eq!((failure.sqlstate.as_str(), failure.message.as_str()), ("55000", "wf_start cannot be called inside a workflow"));
+    assert_eq!(
+        (failure.sqlstate.as_str(), failure.message.as_str()),
+        ("55000", "wf_start cannot be called inside a workflow")
+    );
     // In a step it is an effect like others.
     flow(&mut db, "child", "BEGIN RETURN '\"child\"'; END");
-    flow(&mut db, "parent", "BEGIN RETURN wf_step('start', $$ SELECT wf_start('child', id => 'child-1') $$); END");
+    flow(
+        &mut db,
+        "parent",
+        "BEGIN RETURN wf_step('start', $$ SELECT wf_start('child', id => 'child-1') $$); END",
+    );
     start(&mut db, "parent");
     assert_eq!(db.result("parent"), json!(["child-1"]));
     assert_eq!(db.result("child-1"), json!("child"));
@@ -128,13 +174,18 @@ fn instances_finish_on_the_code_that_they_started_with() {
     let cluster = Cluster::new();
     let mut db = cluster.admin();
     let body = |version: &str| {
-        format!("BEGIN PERFORM wf_step('{version}', 'SELECT 1'); PERFORM wf_wait_signal('go'); RETURN wf_step('{version} end', 'SELECT ''{version}''')->0; END")
+        format!(
+            "BEGIN PERFORM wf_step('{version}', 'SELECT 1'); PERFORM wf_wait_signal('go'); RETURN wf_step('{version} end', 'SELECT ''{version}''')->0; END"
+        )
     };
     for (n, version) in ["old", "new", "newest"].into_iter().enumerate() {
         flow(&mut db, "w", &body(version));
         db.run(&format!("SELECT wf_start('w', id => '{version}')"));
         db.waits_for(version, "signal");
-        assert_eq!(db.one::<i32>(&format!("SELECT version FROM wf.workflows WHERE id = '{version}'")), n as i32 + 1);
+        assert_eq!(
+            db.one::<i32>(&format!("SELECT version FROM wf.workflows WHERE id = '{version}'")),
+            n as i32 + 1
+        );
     }
     db.run("SELECT wf_signal('old', 'go'); SELECT wf_signal('newest', 'go')");
     assert_eq!(db.result("old"), json!("old"));
@@ -171,14 +222,24 @@ fn code_is_replaced_while_many_are_running() {
     };
     for version in 0..10 {
         flow(&mut db, "w", &body(version));
-        db.run(&format!("SELECT wf_start('w', id => '{version}-' || i) FROM generate_series(1, 20) i"));
+        db.run(&format!(
+            "SELECT wf_start('w', id => '{version}-' || i) FROM generate_series(1, 20) i"
+        ));
     }
-    eventually(SOON, "all end", || db.count("wf.workflows WHERE finished_at IS NULL") == 0);
+    eventually(SOON, "all end", || {
+        db.count("wf.workflows WHERE finished_at IS NULL") == 0
+    });
     let errors: Vec<Value> = db.all("SELECT DISTINCT error FROM wf_internal.runs WHERE error IS NOT NULL LIMIT 5");
     assert!(errors.is_empty(), "{errors:#?}");
-    assert_eq!(db.count("wf.workflows WHERE status = 'completed' AND result::text = split_part(id, '-', 1)"), 200);
+    assert_eq!(
+        db.count("wf.workflows WHERE status = 'completed' AND result::text = split_part(id, '-', 1)"),
+        200
+    );
     assert_eq!(db.count("wf.steps WHERE kind = 'step'"), 600);
-    assert_eq!(db.count("wf.steps WHERE kind = 'step' AND name <> 'v' || split_part(id, '-', 1)"), 0);
+    assert_eq!(
+        db.count("wf.steps WHERE kind = 'step' AND name <> 'v' || split_part(id, '-', 1)"),
+        0
+    );
 }
 
 #[test]
@@ -218,9 +279,24 @@ fn bad_input_is_refused_and_leaves_no_row() {
         ("wf_signal(NULL, 'go')", "22004", "", ""),
         ("wf_signal('w', '')", "22023", "", ""),
         ("wf_define('n', 'w', '{\"retries\": 1}')", "22023", "", "retry"),
-        ("wf_define('n', 'w', '{\"retry\": {\"max_attempts\": \"five\"}}')", "22023", "", ""),
-        ("wf_define('n', 'w', '{\"retry\": {\"first_delay\": \"soon\"}}')", "22023", "", ""),
-        ("wf_define('n', 'w', '{\"retry\": {\"backoff\": 0.5}}')", "22023", "", ""),
+        (
+            "wf_define('n', 'w', '{\"retry\": {\"max_attempts\": \"five\"}}')",
+            "22023",
+            "",
+            "",
+        ),
+        (
+            "wf_define('n', 'w', '{\"retry\": {\"first_delay\": \"soon\"}}')",
+            "22023",
+            "",
+            "",
+        ),
+        (
+            "wf_define('n', 'w', '{\"retry\": {\"backoff\": 0.5}}')",
+            "22023",
+            "",
+            "",
+        ),
         ("wf_define('n', 'nothing_there')", "42883", "", ""),
         ("wf_define('', 'w')", "22023", "", ""),
         ("wf_result('nothing_there')", "42704", "", ""),
@@ -230,16 +306,36 @@ fn bad_input_is_refused_and_leaves_no_row() {
         assert_eq!(failure.sqlstate, sqlstate, "{call}: {failure:?}");
         assert!(failure.detail.contains(detail), "{call}: {failure:?}");
         assert!(failure.hint.contains(hint), "{call}: {failure:?}");
-        assert!(failure.message.chars().next().unwrap().is_lowercase() || failure.message.starts_with('"'), "{failure:?}");
+        assert!(
+            failure.message.chars().next().unwrap().is_lowercase() || failure.message.starts_with('"'),
+            "{failure:?}"
+        );
         assert!(!failure.message.ends_with('.'), "{failure:?}");
     }
-    for table in ["runs", "ready", "timers", "signals", "controls", "steps", "workflows", "definitions"] {
+    for table in [
+        "runs",
+        "ready",
+        "timers",
+        "signals",
+        "controls",
+        "steps",
+        "workflows",
+        "definitions",
+    ] {
         assert_eq!(db.count(&format!("wf_internal.{table}")), 0, "{table}");
     }
     // Wrong only when the step runs: the step fails, named.
     for (name, call, sqlstate) in [
-        ("policy", "wf_step('s', 'SELECT 1', retry => '{\"max_attempt\": 1}')", "22023"),
-        ("pattern", "wf_step('s', 'SELECT 1', retry => '{\"retry_on\": [\"nonsense\"]}')", "22023"),
+        (
+            "policy",
+            "wf_step('s', 'SELECT 1', retry => '{\"max_attempt\": 1}')",
+            "22023",
+        ),
+        (
+            "pattern",
+            "wf_step('s', 'SELECT 1', retry => '{\"retry_on\": [\"nonsense\"]}')",
+            "22023",
+        ),
         ("no_name", "wf_step('', 'SELECT 1')", "22023"),
         ("null_name", "wf_step(NULL, 'SELECT 1')", "22004"),
         ("no_time", "wf_step('s', 'SELECT 1', timeout => '0')", "22023"),
@@ -259,11 +355,18 @@ fn what_is_too_large_is_refused_before_it_takes_effect() {
     let cluster = Cluster::with(&["pg_workflow.max_payload = '10kB'"]);
     let mut db = cluster.admin();
     db.run("CREATE TABLE t (i int)");
-    flow(&mut db, "w", "BEGIN RETURN wf_step('s', 'INSERT INTO t VALUES (1) RETURNING repeat(''x'', 20000)'); END");
+    flow(
+        &mut db,
+        "w",
+        "BEGIN RETURN wf_step('s', 'INSERT INTO t VALUES (1) RETURNING repeat(''x'', 20000)'); END",
+    );
     flow(&mut db, "r", "BEGIN RETURN to_jsonb(repeat('x', 20000)); END");
     let failure = db.fails("SELECT wf_start('w', to_jsonb(repeat('x', 20000)))");
     assert_eq!(failure.sqlstate, "54000");
-    assert!(failure.hint.contains("pg_workflow.max_payload") && failure.detail.contains("10240"), "{failure:?}");
+    assert!(
+        failure.hint.contains("pg_workflow.max_payload") && failure.detail.contains("10240"),
+        "{failure:?}"
+    );
     for workflow in ["w", "r"] {
         start(&mut db, workflow);
         assert_eq!(db.failure(workflow).sqlstate, "54000");
@@ -298,5 +401,7 @@ fn values_are_recorded_not_made_again() {
     assert_eq!(values.len(), 3);
     assert_eq!((&result[1], &result[2]), (&values[1], &values[2]));
     assert_eq!(result.as_array().unwrap()[3..], [json!(true), json!(true), json!(true)]);
-    eventually(Duration::from_secs(5), "published", || db.one::<Value>("SELECT values FROM wf.workflows WHERE id = 'w'") == json!({"progress": 2}));
+    eventually(Duration::from_secs(5), "published", || {
+        db.one::<Value>("SELECT values FROM wf.workflows WHERE id = 'w'") == json!({"progress": 2})
+    });
 }

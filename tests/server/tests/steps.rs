@@ -6,7 +6,9 @@ use std::time::Duration;
 use pg_workflow_server_tests::*;
 
 fn flow(db: &mut Client, name: &str, body: &str) {
-    db.run(&format!("CREATE FUNCTION {name}(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $flow$ {body} $flow$"));
+    db.run(&format!(
+        "CREATE FUNCTION {name}(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $flow$ {body} $flow$"
+    ));
 }
 
 fn start(db: &mut Client, workflow: &str) {
@@ -38,8 +40,10 @@ fn retries_follow_the_policy() {
     assert_eq!(db.result("third"), json!(4));
     assert_eq!(db.one::<i32>("SELECT attempt FROM wf.steps WHERE id = 'third'"), 4);
     let log = cluster.log();
-    let times: Vec<f64> =
-        log.lines().filter_map(|line| line.split_once("attempt a at ")?.1.trim().parse().ok()).collect();
+    let times: Vec<f64> = log
+        .lines()
+        .filter_map(|line| line.split_once("attempt a at ")?.1.trim().parse().ok())
+        .collect();
     assert_eq!(times.len(), 4);
     let gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     for (gap, least) in gaps.iter().zip([0.05, 0.15, 0.45]) {
@@ -54,7 +58,10 @@ fn retries_follow_the_policy() {
     );
     start(&mut db, "gives_up");
     let failure = db.failure("gives_up");
-    assert_eq!((failure.sqlstate.as_str(), failure.message.as_str()), ("P0042", "attempt 3"));
+    assert_eq!(
+        (failure.sqlstate.as_str(), failure.message.as_str()),
+        ("P0042", "attempt 3")
+    );
     assert_eq!(db.one::<i64>("SELECT last_value FROM b"), 3);
 
     flow(
@@ -66,11 +73,19 @@ fn retries_follow_the_policy() {
     start(&mut db, "never");
     assert_eq!(db.failure("never").message, "attempt 1");
     // Without a policy: transient errors are retried, others not.
-    flow(&mut db, "plain", "BEGIN RETURN wf_step('s', 'fails', '{\"counter\": \"d\", \"until\": 99, \"code\": \"22012\"}'); END");
+    flow(
+        &mut db,
+        "plain",
+        "BEGIN RETURN wf_step('s', 'fails', '{\"counter\": \"d\", \"until\": 99, \"code\": \"22012\"}'); END",
+    );
     start(&mut db, "plain");
     assert_eq!(db.failure("plain").sqlstate, "22012");
     assert_eq!(db.one::<i64>("SELECT c.last_value * 10 + d.last_value FROM c, d"), 11);
-    flow(&mut db, "transient", "BEGIN RETURN wf_step('s', 'fails', '{\"counter\": \"d\", \"until\": 3, \"code\": \"40001\"}'); END");
+    flow(
+        &mut db,
+        "transient",
+        "BEGIN RETURN wf_step('s', 'fails', '{\"counter\": \"d\", \"until\": 3, \"code\": \"40001\"}'); END",
+    );
     start(&mut db, "transient");
     assert_eq!(db.result("transient"), json!(3));
     assert_eq!(db.count("wf_internal.timers"), 0);
@@ -95,19 +110,46 @@ fn a_step_and_a_run_have_their_timeouts() {
          END",
     );
     start(&mut db, "slow_step");
-    assert_eq!(db.result("slow_step"), json!("step \"nap\" did not end within its timeout"));
-    assert_eq!(db.all::<i32>("SELECT attempt FROM wf.steps WHERE id = 'slow_step'"), [2]);
-    assert_eq!(db.all::<String>("SELECT sqlstate FROM wf.steps WHERE id = 'slow_step'"), ["WF004"]);
+    assert_eq!(
+        db.result("slow_step"),
+        json!("step \"nap\" did not end within its timeout")
+    );
+    assert_eq!(
+        db.all::<i32>("SELECT attempt FROM wf.steps WHERE id = 'slow_step'"),
+        [2]
+    );
+    assert_eq!(
+        db.all::<String>("SELECT sqlstate FROM wf.steps WHERE id = 'slow_step'"),
+        ["WF004"]
+    );
 
-    flow(&mut db, "slow_run", "BEGIN PERFORM wf_step('nap', 'SELECT pg_sleep(30)'); RETURN '1'; END");
-    flow(&mut db, "slow_wait", "BEGIN PERFORM wf_wait_signal('never'); RETURN '1'; END");
+    flow(
+        &mut db,
+        "slow_run",
+        "BEGIN PERFORM wf_step('nap', 'SELECT pg_sleep(30)'); RETURN '1'; END",
+    );
+    flow(
+        &mut db,
+        "slow_wait",
+        "BEGIN PERFORM wf_wait_signal('never'); RETURN '1'; END",
+    );
     flow(&mut db, "slow_code", "BEGIN PERFORM pg_sleep(30); RETURN '1'; END");
-    flow(&mut db, "no_catch", "BEGIN LOOP BEGIN PERFORM wf_step('nap', 'SELECT pg_sleep(30)'); EXCEPTION WHEN OTHERS THEN NULL; END; END LOOP; END");
+    flow(
+        &mut db,
+        "no_catch",
+        "BEGIN LOOP BEGIN PERFORM wf_step('nap', 'SELECT pg_sleep(30)'); EXCEPTION WHEN OTHERS THEN NULL; END; END LOOP; END",
+    );
     for workflow in ["slow_run", "slow_wait", "slow_code", "no_catch"] {
-        db.run(&format!("SELECT wf_start('{workflow}', id => '{workflow}', timeout => '400 ms')"));
+        db.run(&format!(
+            "SELECT wf_start('{workflow}', id => '{workflow}', timeout => '400 ms')"
+        ));
         let begun = std::time::Instant::now();
         assert_eq!(db.failure(workflow).sqlstate, "WF003", "{workflow}");
-        assert!(begun.elapsed() < Duration::from_secs(4), "{workflow} {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(4),
+            "{workflow} {:?}",
+            begun.elapsed()
+        );
         assert_eq!(db.status(workflow), "failed");
     }
     eventually(SOON, "no timer is left", || db.count("wf_internal.timers") == 0);
@@ -151,21 +193,41 @@ fn handlers_of_the_user_stay_intact() {
          END",
     );
     start(&mut db, "catches");
-    assert_eq!(db.result("catches"), json!(["others 22012", "P0042 own", "others 22012", "P0042 own"]));
-    assert_eq!(db.all::<String>("SELECT what FROM log ORDER BY id"), ["1", "2", "undo", "3", "4", "undo"]);
+    assert_eq!(
+        db.result("catches"),
+        json!(["others 22012", "P0042 own", "others 22012", "P0042 own"])
+    );
+    assert_eq!(
+        db.all::<String>("SELECT what FROM log ORDER BY id"),
+        ["1", "2", "undo", "3", "4", "undo"]
+    );
     // Uncaught, it ends the run with its own code.
-    flow(&mut db, "bare", "BEGIN PERFORM wf_step('bad', $$ DO 'BEGIN RAISE ''own'' USING ERRCODE = ''P0042'', DETAIL = ''d'', HINT = ''h''; END' $$); RETURN '1'; END");
+    flow(
+        &mut db,
+        "bare",
+        "BEGIN PERFORM wf_step('bad', $$ DO 'BEGIN RAISE ''own'' USING ERRCODE = ''P0042'', DETAIL = ''d'', HINT = ''h''; END' $$); RETURN '1'; END",
+    );
     start(&mut db, "bare");
     let failure = db.failure("bare");
-    assert_eq!(failure, Failure { sqlstate: "P0042".into(), message: "own".into(), detail: "d".into(), hint: "h".into() });
+    assert_eq!(
+        failure,
+        Failure {
+            sqlstate: "P0042".into(),
+            message: "own".into(),
+            detail: "d".into(),
+            hint: "h".into()
+        }
+    );
 }
 
 #[test]
 fn what_fails_at_the_commit_fails_the_step() {
     let cluster = Cluster::new();
     let mut db = cluster.admin();
-    db.run("CREATE TABLE parent (id int PRIMARY KEY); CREATE SEQUENCE tries;
-            CREATE TABLE child (id int REFERENCES parent DEFERRABLE INITIALLY DEFERRED)");
+    db.run(
+        "CREATE TABLE parent (id int PRIMARY KEY); CREATE SEQUENCE tries;
+            CREATE TABLE child (id int REFERENCES parent DEFERRABLE INITIALLY DEFERRED)",
+    );
     flow(
         &mut db,
         "orphan",
@@ -188,22 +250,41 @@ fn what_fails_at_the_commit_fails_the_step() {
     );
     start(&mut db, "orphan");
     assert_eq!(db.failure("orphan").sqlstate, "23503");
-    assert_eq!(db.all::<String>("SELECT status FROM wf.steps WHERE id = 'orphan' ORDER BY n"), ["completed", "failed"]);
+    assert_eq!(
+        db.all::<String>("SELECT status FROM wf.steps WHERE id = 'orphan' ORDER BY n"),
+        ["completed", "failed"]
+    );
     start(&mut db, "forgives");
     assert_eq!(db.result("forgives"), json!(1));
     assert_eq!(db.all::<i32>("SELECT id FROM child ORDER BY id"), [1, 3]);
     assert!(db.one::<i64>("SELECT last_value FROM tries") <= 4);
     // Among neighbours in one batch only the culprit fails.
-    flow(&mut db, "fine", "BEGIN RETURN wf_step('s', 'INSERT INTO parent VALUES (($1->>''i'')::int)', input); END");
+    flow(
+        &mut db,
+        "fine",
+        "BEGIN RETURN wf_step('s', 'INSERT INTO parent VALUES (($1->>''i'')::int)', input); END",
+    );
     db.run("SELECT wf_start('fine', jsonb_build_object('i', i), id => 'i-' || i) FROM generate_series(100, 199) i");
-    flow(&mut db, "lonely", "BEGIN RETURN wf_step('s', 'INSERT INTO child VALUES (($1->>''i'')::int)', input); END");
+    flow(
+        &mut db,
+        "lonely",
+        "BEGIN RETURN wf_step('s', 'INSERT INTO child VALUES (($1->>''i'')::int)', input); END",
+    );
     db.run(
         "SELECT wf_start(CASE WHEN i % 10 = 0 THEN 'lonely' ELSE 'fine' END, jsonb_build_object('i', i), id => 'i-' || i)
          FROM generate_series(200, 299) i",
     );
-    eventually(SOON, "all end", || db.count("wf.workflows WHERE finished_at IS NULL") == 0);
-    assert_eq!(db.count("wf.workflows WHERE id LIKE 'i-%' AND status = 'completed'"), 190);
-    assert_eq!(db.count("wf.workflows WHERE workflow = 'lonely' AND sqlstate = '23503'"), 10);
+    eventually(SOON, "all end", || {
+        db.count("wf.workflows WHERE finished_at IS NULL") == 0
+    });
+    assert_eq!(
+        db.count("wf.workflows WHERE id LIKE 'i-%' AND status = 'completed'"),
+        190
+    );
+    assert_eq!(
+        db.count("wf.workflows WHERE workflow = 'lonely' AND sqlstate = '23503'"),
+        10
+    );
     assert_eq!(db.count("parent WHERE id >= 100"), 190);
 }
 
@@ -229,7 +310,10 @@ fn a_chain_of_a_thousand_steps() {
     eprintln!("1000 steps: {:?}", begun.elapsed());
     assert_eq!(db.one::<i64>("SELECT count(DISTINCT n) FROM links"), 1000);
     assert_eq!(db.count("links"), 1000);
-    assert_eq!(db.one::<i32>("SELECT max(occurrence) FROM wf.steps WHERE id = 'chain'"), 1000);
+    assert_eq!(
+        db.one::<i32>("SELECT max(occurrence) FROM wf.steps WHERE id = 'chain'"),
+        1000
+    );
 }
 
 #[test]
@@ -291,24 +375,100 @@ $$"#,
 
 /// Expressions of every type; a step's result is the same as to_jsonb's.
 const VALUES: &[&str] = &[
-    "1::int2", "1::int4", "9223372036854775807::int8", "1.50::numeric", "'NaN'::numeric", "'Infinity'::numeric",
-    "'-Infinity'::numeric", "1.5::float4", "'NaN'::float8", "'Infinity'::float8", "1e300::float8", "true", "NULL::bool",
-    "'it''s \"quoted\" \\ \u{fc}\u{1F600}'::text", "''::text", "'v'::varchar(3)", "'c'::char(5)", "'x'::\"char\"", "'n'::name",
-    "'\\x00ff'::bytea", "'2026-01-02'::date", "'infinity'::date", "'4713-01-01 BC'::date", "'12:34:56.789'::time",
-    "'12:34:56+02'::timetz", "'2026-01-02 03:04:05'::timestamp", "'2026-01-02 03:04:05+00'::timestamptz",
-    "'infinity'::timestamptz", "'-infinity'::timestamp", "'1 mon 2 days 03:04:05'::interval", "'-1 day'::interval",
-    "ARRAY[1,2,NULL]::int[]", "'{}'::int[]", "ARRAY[[1,2],[3,4]]", "ARRAY['a','b']::text[]", "'[5:6]={1,2}'::int[]",
-    "int4range(1,5)", "'empty'::int4range", "numrange(NULL, 1.5)", "tstzrange('2026-01-01','infinity')", "'[2026-01-01,)'::daterange",
-    "'{[1,3),[5,7)}'::int4multirange", "'192.168.0.1/24'::inet", "'10.0.0.0/8'::cidr", "'08:00:2b:01:02:03'::macaddr",
-    "'08:00:2b:01:02:03:04:05'::macaddr8", "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid", "'{\"a\": [1, null]}'::json",
-    "'{\"b\": 1, \"a\": 2}'::jsonb", "'null'::jsonb", "'\"text\"'::jsonb", "'<a>1</a>'::xml", "'$.a[*]'::jsonpath",
-    "point(1,2)", "'[(0,0),(1,1)]'::lseg", "'((0,0),(1,1))'::path", "'(1,1),(0,0)'::box", "'((0,0),(1,1),(2,0))'::polygon",
-    "'<(0,0),1>'::circle", "'{1,2,3}'::line", "B'101'", "B'101'::varbit", "12.34::money", "1::oid", "'pg_class'::regclass",
-    "'now'::regproc", "'now()'::regprocedure", "'integer'::regtype", "'postgres'::regrole", "'pg_catalog'::regnamespace",
-    "'simple'::regconfig", "to_tsvector('simple', 'a b')", "'a & b'::tsquery", "'0/1'::pg_lsn", "'(0,1)'::tid", "'1'::xid", "'1'::cid", "'1'::xid8",
-    "'10:20:10'::pg_snapshot", "ROW(1, 'a', NULL)", "(1, 2)::pair", "ARRAY[(1,2)::pair, NULL]", "'happy'::mood",
-    "ARRAY['happy']::mood[]", "5::positive", "ARRAY[5]::positive[]", "pg_sleep(0)", "NULL", "'unknown'", "ARRAY[ROW(1,2)]",
-    "current_setting('server_version_num') > '1'", "'1'::int2vector", "'1 2'::oidvector", "ARRAY['infinity'::timestamptz]",
+    "1::int2",
+    "1::int4",
+    "9223372036854775807::int8",
+    "1.50::numeric",
+    "'NaN'::numeric",
+    "'Infinity'::numeric",
+    "'-Infinity'::numeric",
+    "1.5::float4",
+    "'NaN'::float8",
+    "'Infinity'::float8",
+    "1e300::float8",
+    "true",
+    "NULL::bool",
+    "'it''s \"quoted\" \\ \u{fc}\u{1F600}'::text",
+    "''::text",
+    "'v'::varchar(3)",
+    "'c'::char(5)",
+    "'x'::\"char\"",
+    "'n'::name",
+    "'\\x00ff'::bytea",
+    "'2026-01-02'::date",
+    "'infinity'::date",
+    "'4713-01-01 BC'::date",
+    "'12:34:56.789'::time",
+    "'12:34:56+02'::timetz",
+    "'2026-01-02 03:04:05'::timestamp",
+    "'2026-01-02 03:04:05+00'::timestamptz",
+    "'infinity'::timestamptz",
+    "'-infinity'::timestamp",
+    "'1 mon 2 days 03:04:05'::interval",
+    "'-1 day'::interval",
+    "ARRAY[1,2,NULL]::int[]",
+    "'{}'::int[]",
+    "ARRAY[[1,2],[3,4]]",
+    "ARRAY['a','b']::text[]",
+    "'[5:6]={1,2}'::int[]",
+    "int4range(1,5)",
+    "'empty'::int4range",
+    "numrange(NULL, 1.5)",
+    "tstzrange('2026-01-01','infinity')",
+    "'[2026-01-01,)'::daterange",
+    "'{[1,3),[5,7)}'::int4multirange",
+    "'192.168.0.1/24'::inet",
+    "'10.0.0.0/8'::cidr",
+    "'08:00:2b:01:02:03'::macaddr",
+    "'08:00:2b:01:02:03:04:05'::macaddr8",
+    "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid",
+    "'{\"a\": [1, null]}'::json",
+    "'{\"b\": 1, \"a\": 2}'::jsonb",
+    "'null'::jsonb",
+    "'\"text\"'::jsonb",
+    "'<a>1</a>'::xml",
+    "'$.a[*]'::jsonpath",
+    "point(1,2)",
+    "'[(0,0),(1,1)]'::lseg",
+    "'((0,0),(1,1))'::path",
+    "'(1,1),(0,0)'::box",
+    "'((0,0),(1,1),(2,0))'::polygon",
+    "'<(0,0),1>'::circle",
+    "'{1,2,3}'::line",
+    "B'101'",
+    "B'101'::varbit",
+    "12.34::money",
+    "1::oid",
+    "'pg_class'::regclass",
+    "'now'::regproc",
+    "'now()'::regprocedure",
+    "'integer'::regtype",
+    "'postgres'::regrole",
+    "'pg_catalog'::regnamespace",
+    "'simple'::regconfig",
+    "to_tsvector('simple', 'a b')",
+    "'a & b'::tsquery",
+    "'0/1'::pg_lsn",
+    "'(0,1)'::tid",
+    "'1'::xid",
+    "'1'::cid",
+    "'1'::xid8",
+    "'10:20:10'::pg_snapshot",
+    "ROW(1, 'a', NULL)",
+    "(1, 2)::pair",
+    "ARRAY[(1,2)::pair, NULL]",
+    "'happy'::mood",
+    "ARRAY['happy']::mood[]",
+    "5::positive",
+    "ARRAY[5]::positive[]",
+    "pg_sleep(0)",
+    "NULL",
+    "'unknown'",
+    "ARRAY[ROW(1,2)]",
+    "current_setting('server_version_num') > '1'",
+    "'1'::int2vector",
+    "'1 2'::oidvector",
+    "ARRAY['infinity'::timestamptz]",
     "ARRAY['1 day'::interval]",
 ];
 
@@ -339,7 +499,9 @@ fn results_of_every_type() {
             _ => db.one(&format!("SELECT jsonb_build_array({expression})")),
         };
         let result = db.query_one(&format!("SELECT wf_result('{id}', '30 s')"), &[]);
-        let result: Value = result.unwrap_or_else(|error| panic!("{expression}: {:?}", failure_of(&error))).get(0);
+        let result: Value = result
+            .unwrap_or_else(|error| panic!("{expression}: {:?}", failure_of(&error)))
+            .get(0);
         assert_eq!(result[expression], expected, "{expression}");
     }
 }
@@ -372,7 +534,9 @@ fn results_of_every_form() {
         "BEGIN RETURN wf_step('s', input->>'target', coalesce(input->'input', '{}')); END",
     );
     let mut run = |target: &str, input: Value| -> Result<Value, Failure> {
-        let arg = json!({"target": target, "input": input}).to_string().replace('\'', "''");
+        let arg = json!({"target": target, "input": input})
+            .to_string()
+            .replace('\'', "''");
         let id: String = db.one(&format!("SELECT wf_start('run', '{arg}')"));
         match db.query_one(&format!("SELECT wf_result('{id}', '30 s')"), &[]) {
             Ok(row) => Ok(row.get::<_, Option<Value>>(0).unwrap_or(Value::Null)),
@@ -390,7 +554,11 @@ fn results_of_every_form() {
         ("f_null", none(), Value::Null),
         ("f_cursor", none(), json!("cur")),
         ("f_args", json!({"a": 1}), json!("1,d")),
-        ("public.f_args", json!({"a": 1, "c": "2026-01-02", "b": null}), json!("1,2026-01-02")),
+        (
+            "public.f_args",
+            json!({"a": 1, "c": "2026-01-02", "b": null}),
+            json!("1,2026-01-02"),
+        ),
         ("f_variadic", json!({"n": [1, 2, 3]}), json!(6)),
         ("f_pair", json!({"p": {"a": 1, "b": 2}}), json!({"a": 2, "b": 1})),
         ("p_in", json!({"a": 9}), Value::Null),
@@ -398,11 +566,19 @@ fn results_of_every_form() {
         ("INSERT INTO t VALUES (3, 'sql'), (4, 'sql')", none(), json!(2)),
         ("UPDATE t SET b = 'u' WHERE b = 'sql'", none(), json!(2)),
         ("DELETE FROM t WHERE b = 'nothing'", none(), json!(0)),
-        ("DELETE FROM t WHERE b = 'u' RETURNING a, b", none(), json!([{"a": 3, "b": "u"}, {"a": 4, "b": "u"}])),
+        (
+            "DELETE FROM t WHERE b = 'u' RETURNING a, b",
+            none(),
+            json!([{"a": 3, "b": "u"}, {"a": 4, "b": "u"}]),
+        ),
         ("SELECT 1, 2 WHERE false", none(), json!([])),
         ("SELECT $1->'x'", json!({"x": [1]}), json!([[1]])),
         ("CREATE TABLE made (i int)", none(), Value::Null),
-        ("CREATE TABLE made2 (i int); INSERT INTO made2 VALUES (1); SELECT * FROM made2", none(), json!([1])),
+        (
+            "CREATE TABLE made2 (i int); INSERT INTO made2 VALUES (1); SELECT * FROM made2",
+            none(),
+            json!([1]),
+        ),
     ] {
         let got = run(target, input).unwrap_or_else(|failure| panic!("{target}: {failure:?}"));
         if target == "p_inout" {
@@ -449,8 +625,12 @@ fn a_deadlock_between_two_instances_is_retried() {
              RETURN '1';
          END",
     );
-    db.run("SELECT wf_start('locks', jsonb_build_object('a', 1 + i % 2), id => 'd-' || i) FROM generate_series(1, 100) i");
-    eventually(Duration::from_secs(60), "all end", || db.count("wf.workflows WHERE finished_at IS NULL") == 0);
+    db.run(
+        "SELECT wf_start('locks', jsonb_build_object('a', 1 + i % 2), id => 'd-' || i) FROM generate_series(1, 100) i",
+    );
+    eventually(Duration::from_secs(60), "all end", || {
+        db.count("wf.workflows WHERE finished_at IS NULL") == 0
+    });
     assert_eq!(db.count("wf.workflows WHERE status = 'completed'"), 100);
     assert_eq!(db.all::<i32>("SELECT n FROM t ORDER BY id"), [200, 200]);
 }
@@ -494,7 +674,9 @@ fn a_step_leaves_nothing_in_its_process() {
         let row = row.trim_end_matches('|').to_owned();
         assert!(row.ends_with("|\"$user\", public|4MB|postgres"), "{row}");
     }
-    eventually(SOON, "no temporary table", || db.count("pg_class WHERE relname = 'leak'") == 0);
+    eventually(SOON, "no temporary table", || {
+        db.count("pg_class WHERE relname = 'leak'") == 0
+    });
     // One without ON COMMIT DROP may stay, but is of this role's process only.
     let executors = db.count("pg_stat_activity WHERE backend_type = 'pg_workflow executor'");
     assert_eq!(executors, 1);

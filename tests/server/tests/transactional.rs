@@ -35,12 +35,20 @@ fn a_start_held_open_for_ten_seconds_neither_runs_nor_disturbs() {
     assert!(took.len() > 100, "only {} in 10 s", took.len());
     assert!(median < Duration::from_millis(50), "median {median:?}");
     // The first one starts the executor.
-    assert!(took[took.len() - 2] < Duration::from_secs(1), "longest {:?}", took.last());
+    assert!(
+        took[took.len() - 2] < Duration::from_secs(1),
+        "longest {:?}",
+        took.last()
+    );
 
     holder.run("COMMIT");
     let committed = Instant::now();
     assert_eq!(other.result("held"), json!("hello"));
-    assert!(committed.elapsed() < Duration::from_secs(1), "{:?}", committed.elapsed());
+    assert!(
+        committed.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        committed.elapsed()
+    );
 }
 
 #[test]
@@ -54,7 +62,13 @@ fn what_is_rolled_back_leaves_nothing_and_stalls_nobody() {
     for _ in 0..20 {
         db.run("BEGIN; SELECT wf_start('hello', id => 'gone'); SELECT wf_signal('w', 'go', '1'); SELECT wf_cancel('w'); ROLLBACK");
     }
-    assert_eq!(db.fails("SELECT wf_start('hello', id => 'gone'); SELECT wf_signal('w', 'go'); SELECT wf_cancel('w'); SELECT 1/0").sqlstate, "22012");
+    assert_eq!(
+        db.fails(
+            "SELECT wf_start('hello', id => 'gone'); SELECT wf_signal('w', 'go'); SELECT wf_cancel('w'); SELECT 1/0"
+        )
+        .sqlstate,
+        "22012"
+    );
     let begun = Instant::now();
     db.run("SELECT wf_start('hello', id => 'next')");
     assert_eq!(db.result("next"), json!("hello"));
@@ -124,7 +138,10 @@ fn a_signal_before_the_wait_is_kept_in_order() {
     db.run("SELECT wf_signal('s', 'go', '2', key => 'k')");
     assert!(!db.one::<bool>("SELECT wf_signal('s', 'go', '2', key => 'k')"));
     assert_eq!(db.result("s"), json!([1, 2, 3]));
-    assert_eq!(db.count("wf.signals WHERE consumed_at IS NOT NULL AND consumed_by IS NOT NULL"), 3);
+    assert_eq!(
+        db.count("wf.signals WHERE consumed_at IS NOT NULL AND consumed_by IS NOT NULL"),
+        3
+    );
     assert_eq!(db.count("wf.signals"), 3);
 
     db.run("SELECT wf_start('three', id => 'delayed', delay => '500 ms')");
@@ -164,8 +181,12 @@ fn a_signal_at_the_moment_of_the_timeout_is_taken_or_left() {
         }
         db.run(&format!("SELECT wf_signal('r-{i}', 'go', '{i}')"));
     }
-    db.run(&format!("SELECT wf_signal('r-' || i, 'end') FROM generate_series(1, {INSTANCES}) i"));
-    eventually(SOON, "all end", || db.count("wf.workflows WHERE status = 'completed'") == INSTANCES as i64);
+    db.run(&format!(
+        "SELECT wf_signal('r-' || i, 'end') FROM generate_series(1, {INSTANCES}) i"
+    ));
+    eventually(SOON, "all end", || {
+        db.count("wf.workflows WHERE status = 'completed'") == INSTANCES as i64
+    });
 
     let rows = db
         .query(
@@ -202,7 +223,10 @@ fn a_signal_to_an_instance_that_is_ending_is_kept_or_refused() {
         match db.attempt(&format!("SELECT wf_signal('e-{i}', 'go')")) {
             Ok(()) => {
                 accepted += 1;
-                assert_eq!(db.count(&format!("wf.signals WHERE id = 'e-{i}' AND consumed_at IS NULL")), 1);
+                assert_eq!(
+                    db.count(&format!("wf.signals WHERE id = 'e-{i}' AND consumed_at IS NULL")),
+                    1
+                );
             }
             Err(failure) => {
                 refused += 1;
@@ -211,7 +235,9 @@ fn a_signal_to_an_instance_that_is_ending_is_kept_or_refused() {
             }
         }
     }
-    eventually(SOON, "all end", || db.count("wf.workflows WHERE status = 'completed'") == 300);
+    eventually(SOON, "all end", || {
+        db.count("wf.workflows WHERE status = 'completed'") == 300
+    });
     eventually(SOON, "no hint is left", || db.count("wf_internal.ready") == 0);
     assert_eq!((accepted, refused), (db.count("wf.signals"), 300 - accepted));
     assert!(refused > 0, "none had ended");
@@ -238,7 +264,9 @@ fn eight_sessions_start_and_signal_the_same_ids_at_once() {
                 for n in 0..IDS {
                     let id: String = db.one(&format!("SELECT wf_start('eight', '{{\"n\": {n}}}', id => 'x-{n}')"));
                     assert_eq!(id, format!("x-{n}"));
-                    assert!(db.one::<bool>(&format!("SELECT wf_signal('x-{n}', 'go', '{session}', key => 's{session}')")));
+                    assert!(db.one::<bool>(&format!(
+                        "SELECT wf_signal('x-{n}', 'go', '{session}', key => 's{session}')"
+                    )));
                 }
             });
         }
@@ -263,17 +291,29 @@ fn starting_the_same_again_is_starting_once() {
     assert_eq!(db.result("x"), json!("hello"));
     assert_eq!(db.one::<String>(start), "x");
     let other_input = db.fails("SELECT wf_start('hello', '{\"a\": 2}', id => 'x')");
-    assert_eq!((other_input.sqlstate.as_str(), other_input.detail.as_str()), ("42710", "It was started with another input."));
+    assert_eq!(
+        (other_input.sqlstate.as_str(), other_input.detail.as_str()),
+        ("42710", "It was started with another input.")
+    );
     assert!(!other_input.hint.is_empty());
     let other_workflow = db.fails("SELECT wf_start('waits', '{\"a\": 1}', id => 'x')");
     assert_eq!(other_workflow.sqlstate, "42710");
-    assert_eq!(other_workflow.detail, "It runs public.hello(input jsonb), not public.waits(input jsonb).");
+    assert_eq!(
+        other_workflow.detail,
+        "It runs public.hello(input jsonb), not public.waits(input jsonb)."
+    );
     let refused = db.fails("SELECT wf_start('hello', '{\"a\": 1}', id => 'x', on_conflict => 'fail')");
-    assert_eq!((refused.sqlstate.as_str(), refused.detail.as_str()), ("42710", "Its status is completed."));
+    assert_eq!(
+        (refused.sqlstate.as_str(), refused.detail.as_str()),
+        ("42710", "Its status is completed.")
+    );
     assert_eq!(db.count("wf.workflows"), 1);
     db.run("SELECT wf_start('hello', '{\"a\": 2}', id => 'x', on_conflict => 'start_new')");
     db.result("x");
-    assert_eq!(db.all::<i32>("SELECT run FROM wf.workflows WHERE id = 'x' ORDER BY run"), [1, 2]);
+    assert_eq!(
+        db.all::<i32>("SELECT run FROM wf.workflows WHERE id = 'x' ORDER BY run"),
+        [1, 2]
+    );
     assert_eq!(db.count("wf.steps WHERE id = 'x'"), 2);
 }
 
@@ -284,7 +324,11 @@ fn two_phase_commit_is_refused() {
     db.run(HELLO);
     db.run(WAITS);
     db.run("SELECT wf_start('waits', id => 'w')");
-    for call in ["SELECT wf_start('hello', id => 'p')", "SELECT wf_signal('w', 'go')", "SELECT wf_cancel('w')"] {
+    for call in [
+        "SELECT wf_start('hello', id => 'p')",
+        "SELECT wf_signal('w', 'go')",
+        "SELECT wf_cancel('w')",
+    ] {
         db.run("BEGIN");
         db.run(call);
         assert_eq!(db.fails("PREPARE TRANSACTION 'p'").sqlstate, "0A000", "{call}");

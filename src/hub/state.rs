@@ -1,0 +1,199 @@
+//! The shared memory itself: a slot for each of our processes, a place for each client that waits for a result, and who
+//! wants a process started.
+//!
+//! One lightweight lock guards all of it; nothing under it waits or fails. Latches are set under the lock, so that a
+//! slot's latch cannot belong to another process by then.
+
+use crate::pg::latch::LatchRef;
+use crate::pg::shared::Shared;
+use crate::pg::{Oid, RunId};
+use crate::settings;
+
+const PROCESSES: usize = 256;
+const WAITERS: usize = 256;
+const REQUESTS: usize = 64;
+const DATABASES: usize = 256;
+pub(super) const STEP_NAME: usize = 64;
+
+/// What one of our processes is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Launcher,
+    Scheduler,
+    Executor,
+    /// A client's session in `wf_run_pending`.
+    Session,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Launcher => "launcher",
+            Self::Scheduler => "scheduler",
+            Self::Executor => "executor",
+            Self::Session => "session",
+        }
+    }
+}
+
+/// A process of ours.
+#[derive(Clone, Copy)]
+pub(crate) struct Slot {
+    pub(super) used: bool,
+    pub(crate) kind: Kind,
+    pub(crate) pid: i32,
+    pub(crate) database: Oid,
+    pub(crate) role: Oid,
+    pub(super) latch: LatchRef,
+    /// Sleeps, or is about to, and wants to be woken for work.
+    pub(crate) idle: bool,
+    /// Asked to end, to make room for another role's executor.
+    pub(super) quit: bool,
+    /// The run it works on was cancelled.
+    pub(super) cancel: bool,
+    /// Scheduler: extension or home may have changed.
+    pub(super) recheck: bool,
+    pub(crate) run: Option<RunId>,
+    pub(super) step: [u8; STEP_NAME],
+    pub(super) step_length: u8,
+    /// When the current state began (microseconds since 2000).
+    pub(crate) since: i64,
+    /// Scheduler: when its next timer falls due; timers set for later need not wake it.
+    pub(super) next_due: i64,
+}
+
+impl Slot {
+    pub(super) const FREE: Self = Self {
+        used: false,
+        kind: Kind::Session,
+        pid: 0,
+        database: Oid::INVALID,
+        role: Oid::INVALID,
+        latch: LatchRef::NONE,
+        idle: false,
+        quit: false,
+        cancel: false,
+        recheck: false,
+        run: None,
+        step: [0; STEP_NAME],
+        step_length: 0,
+        since: 0,
+        next_due: 0,
+    };
+
+    pub(crate) fn step(&self) -> String {
+        String::from_utf8_lossy(&self.step[..usize::from(self.step_length)]).into_owned()
+    }
+}
+
+/// A client that waits for the end of a run.
+#[derive(Clone, Copy)]
+pub(super) struct Waiter {
+    pub(super) run: Option<RunId>,
+    pub(super) pid: i32,
+    pub(super) latch: LatchRef,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct State {
+    pub(super) slots: [Slot; PROCESSES],
+    pub(super) waiters: [Waiter; WAITERS],
+    pub(super) waiting: usize,
+    /// Databases that want a scheduler (invalid: free place).
+    pub(super) databases: [Oid; DATABASES],
+    /// A database that is being dropped or renamed: no worker is to start there.
+    pub(super) closed_database: Oid,
+    /// Roles that want an executor: (database, role).
+    pub(super) requests: [(Oid, Oid); REQUESTS],
+    /// Some executor found a run held by another: whoever lets go of runs wakes the idle.
+    pub(super) contended: bool,
+}
+
+pub(super) static STATE: Shared<State> = Shared::new(c"pg_workflow");
+
+pub(crate) fn request() {
+    STATE.request();
+}
+
+pub(crate) fn startup() {
+    STATE.startup(State {
+        slots: [Slot::FREE; PROCESSES],
+        waiters: [Waiter {
+            run: None,
+            pid: 0,
+            latch: LatchRef::NONE,
+        }; WAITERS],
+        waiting: 0,
+        databases: [Oid::INVALID; DATABASES],
+        closed_database: Oid::INVALID,
+        requests: [(Oid::INVALID, Oid::INVALID); REQUESTS],
+        contended: false,
+    });
+}
+
+/// True if there is shared memory, that is, if the library was preloaded.
+pub(crate) fn available() -> bool {
+    STATE.available()
+}
+
+impl State {
+    pub(super) fn live(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.slots.iter_mut().filter(|slot| slot.used)
+    }
+
+    pub(super) fn of(&mut self, kind: Kind, database: Oid) -> impl Iterator<Item = &mut Slot> {
+        self.live()
+            .filter(move |slot| slot.kind == kind && slot.database == database)
+    }
+
+    pub(super) fn wake_launcher(&mut self) {
+        self.live()
+            .filter(|slot| slot.kind == Kind::Launcher)
+            .for_each(|slot| slot.latch.set());
+    }
+
+    pub(super) fn want_database(&mut self, database: Oid) {
+        if !self.databases.contains(&database)
+            && let Some(place) = self.databases.iter_mut().find(|place| **place == Oid::INVALID)
+        {
+            *place = database;
+        }
+        self.wake_launcher();
+    }
+
+    /// Wakes an idle executor of the role, or asks the scheduler for one more if the role may have it.
+    pub(super) fn wake_executor(&mut self, database: Oid, role: Oid) {
+        let mut count = 0;
+        for slot in self
+            .of(Kind::Executor, database)
+            .filter(|slot| slot.role == role && !slot.quit)
+        {
+            if slot.idle {
+                slot.idle = false;
+                slot.latch.set();
+                return;
+            }
+            count += 1;
+        }
+        if count < settings::max_executors() {
+            self.ask_executor(database, role);
+        }
+    }
+
+    pub(super) fn ask_executor(&mut self, database: Oid, role: Oid) {
+        if !self.requests.contains(&(database, role))
+            && let Some(place) = self.requests.iter_mut().find(|(_, role)| *role == Oid::INVALID)
+        {
+            *place = (database, role);
+        }
+        self.wake_scheduler(database);
+    }
+
+    pub(super) fn wake_scheduler(&mut self, database: Oid) {
+        let scheduler = self.of(Kind::Scheduler, database).next().map(|slot| slot.latch);
+        match scheduler {
+            Some(latch) => latch.set(),
+            None => self.want_database(database),
+        }
+    }
+}
