@@ -11,3 +11,4 @@ pub(crate) mod start;
 mod step;
 pub(crate) mod target;
 pub(crate) mod turn;
+mod waits;

@@ -17,8 +17,7 @@ use crate::engine::{calls, target};
 use crate::error::{CANCELLED, Error};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;
-use crate::pg::value::timestamp_text;
-use crate::pg::{Interval, Json, PgError, Timestamp, clock, guard, interrupt, process, scope, txn};
+use crate::pg::{Json, PgError, Timestamp, clock, guard, interrupt, process, scope, txn};
 use crate::store::runs::{self, Locked, Status};
 use crate::store::steps::{Kind, StepStatus};
 use crate::store::{inbox, steps, timers};
@@ -78,14 +77,14 @@ pub(crate) fn take(run: Locked, around: &mut Around) -> End {
     }
 }
 
-struct Turn<'a, 'b> {
-    run: Locked,
-    around: &'a mut Around<'b>,
-    started: Timestamp,
+pub(super) struct Turn<'a, 'b> {
+    pub(super) run: Locked,
+    pub(super) around: &'a mut Around<'b>,
+    pub(super) started: Timestamp,
     /// A cancel that has not been delivered, with its reason.
-    cancel: Option<Option<String>>,
+    pub(super) cancel: Option<Option<String>>,
     /// This turn has written something that only a commit makes durable.
-    wrote: bool,
+    pub(super) wrote: bool,
 }
 
 type Ready = (Rc<Code>, History);
@@ -118,42 +117,6 @@ impl Turn<'_, '_> {
             return Ok(None);
         }
         Ok(Some((code, history)))
-    }
-
-    /// Ends the waits that have come to an end; true if there was one, or a retry is due.
-    fn settle_open(&mut self, history: &mut History, now: Timestamp) -> bool {
-        let mut news = self.cancel.is_some();
-        let cancel = self.cancel.clone();
-        for position in history.open() {
-            let row = history.row(position);
-            let (n, kind, name, due_at) = (row.n, row.kind, row.name.clone(), row.due_at);
-            let due = due_at.is_some_and(|due| due <= now);
-            let (status, result, error) = if let Some(reason) = &cancel {
-                self.cancel = None;
-                (StepStatus::Cancelled, None, Some(cancellation(reason.clone())))
-            } else if kind == Kind::Signal
-                && let Some(payload) = inbox::take(self.run.run_id, &name, n, now)
-            {
-                (StepStatus::Completed, Some(payload), None)
-            } else if due && row.status == StepStatus::Waiting {
-                (StepStatus::Completed, None, None)
-            } else {
-                news |= due;
-                continue;
-            };
-            news = true;
-            self.wrote = true;
-            history.settle(position, now, |row| {
-                row.status = status;
-                row.result = result;
-                row.error = error;
-                row.due_at = None;
-            });
-            if let Some(due) = due_at.filter(|_| !due) {
-                timers::delete(due, self.run.run_id, n);
-            }
-        }
-        news
     }
 
     /// Replays until the run ends, waits or has to yield.
@@ -345,57 +308,6 @@ impl Turn<'_, '_> {
         self.wrote = true;
     }
 
-    fn begin_signal(
-        &mut self,
-        history: &mut History,
-        name: &str,
-        timeout: Option<Interval>,
-        now: Timestamp,
-    ) -> Option<End> {
-        let mut row = history.new_row(Kind::Signal, name);
-        if let Some(payload) = inbox::take(self.run.run_id, name, row.n, now) {
-            row.result = Some(payload);
-            history.append(row, now, now);
-            self.wrote = true;
-            return None;
-        }
-        self.begin_wait(
-            history,
-            Kind::Signal,
-            name,
-            timeout.map(|timeout| timeout.after(now)),
-            now,
-        )
-    }
-
-    fn begin_wait(
-        &mut self,
-        history: &mut History,
-        kind: Kind,
-        name: &str,
-        due: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Option<End> {
-        let mut row = history.new_row(kind, name);
-        self.wrote = true;
-        if due.is_some_and(|due| due <= now) {
-            history.append(row, now, now);
-            return None;
-        }
-        row.status = StepStatus::Waiting;
-        row.due_at = due;
-        self.set_timer(due, row.n);
-        history.append(row, now, now);
-        Some(self.wait(history))
-    }
-
-    fn set_timer(&self, due: Option<Timestamp>, n: i32) {
-        if let Some(due) = due {
-            timers::insert(due, self.run.run_id, n, self.run.owner, i32::from(self.run.priority));
-            hints::timer(due);
-        }
-    }
-
     fn run_step(
         &mut self,
         code: &Code,
@@ -472,28 +384,6 @@ impl Turn<'_, '_> {
         (status == StepStatus::Retrying).then(|| self.wait(history))
     }
 
-    /// The run waits for its open entries.
-    fn wait(&mut self, history: &History) -> End {
-        let words: Vec<String> = history
-            .open()
-            .into_iter()
-            .map(|position| {
-                let row = history.row(position);
-                let until = row
-                    .due_at
-                    .map(|due| format!(" until {}", timestamp_text(due)))
-                    .unwrap_or_default();
-                match row.kind {
-                    Kind::Sleep => format!("sleep \"{}\"{until}", row.name),
-                    Kind::Signal => format!("signal \"{}\"{until}", row.name),
-                    _ => format!("retry {} of step \"{}\"{until}", row.attempt, row.name).replace(" until ", " at "),
-                }
-            })
-            .collect();
-        runs::set_open(self.run.run_id, Status::Waiting, Some(&words.join(", ")), self.started);
-        End::Settled
-    }
-
     /// Commit now, go on in the next transaction.
     fn yield_turn(&mut self) -> End {
         self.put_cancel_back();
@@ -548,6 +438,6 @@ impl Turn<'_, '_> {
     }
 }
 
-fn cancellation(reason: Option<String>) -> Json {
+pub(super) fn cancellation(reason: Option<String>) -> Json {
     Json::from_value(&PgError::from(Error::Cancelled { reason }).to_json())
 }
