@@ -100,6 +100,9 @@ pub(crate) enum Error {
         detail: String,
     },
 
+    #[error("wf_run_pending needs a session of role \"{0}\" itself")]
+    NotConnectedAs(String),
+
     #[error("cannot PREPARE a transaction that has started, signalled or cancelled a workflow")]
     PrepareTransaction,
 }
@@ -118,7 +121,7 @@ impl Error {
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
             IsProcedure(_) | NotAFunction(_) => b"42809",
             AmbiguousFunction { .. } => b"42725",
-            NoExecute(_) | NotYours(_) => b"42501",
+            NoExecute(_) | NotYours(_) | NotConnectedAs(_) => b"42501",
             RoleCannotLogin(_) => b"28000",
             PseudoType { .. } | NotCallable(_) | PrepareTransaction => b"0A000",
             UnknownInstance(_) => b"42704",
@@ -188,6 +191,10 @@ impl Error {
             | InsideWorkflow("wf_run_pending" | "wf_result with a wait") => return None,
             InsideStep(_) => "A step is one piece of work: call it from the workflow function instead.".into(),
             InstanceEnded { .. } => "Run it again with wf_start(..., on_conflict => 'start_new').".into(),
+            NotConnectedAs(_) => {
+                "Connect as the role: after SET ROLE, or inside a SECURITY DEFINER function, its code could take the session's own privileges."
+                    .into()
+            }
             NotYours(_) => "It may be controlled by its owner and by members of its owner's role.".into(),
             InsideWorkflow(_) => "Call it in a step: wf_step('name', 'SELECT ...').".into(),
             Diverged { .. } => {

@@ -86,11 +86,14 @@ CREATE FUNCTION wf_health() RETURNS TABLE (item text, ok boolean, detail text, h
         SELECT pg_catalog.count(*) INTO ready FROM wf_internal.ready;
         SELECT pg_catalog.count(*) INTO due FROM wf_internal.timers WHERE due_at < pg_catalog.now() - interval '10 s';
         item := 'work';
-        ok := due = 0 AND (ready = 0 OR executors > 0);
+        ok := due = 0 AND NOT EXISTS (
+            SELECT FROM (SELECT DISTINCT r.owner FROM wf_internal.ready r) o
+            WHERE NOT EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(workers) w
+                              WHERE w->>'kind' = 'executor' AND (w->>'role')::oid = o.owner));
         detail := pg_catalog.format('%s ready for a turn, %s timers overdue by more than 10 s, %s executors',
                                     ready, due, executors);
         hint := CASE WHEN due > 0 THEN 'Timers are moved by the scheduler: see the lines above.'
-                     WHEN NOT ok THEN 'No executor could be started: see the server log. max_worker_processes may be too small, or the owner''s role may not connect.' END;
+                     WHEN NOT ok THEN 'A role with work has no executor: see the server log. max_worker_processes may be too small, or the owner''s role may not connect.' END;
         RETURN NEXT;
     END $$;
 COMMENT ON FUNCTION wf_health() IS 'Is everything there that workflows need? One row a question, with what to do where the answer is no.';

@@ -6,12 +6,17 @@ use crate::engine::batch::{self, Commits};
 use crate::engine::calls;
 use crate::error::Error;
 use crate::hub::{hints, slots};
-use crate::pg::fmgr::{Args, Return, sql_function};
-use crate::pg::{Json, process, txn};
+use crate::pg::fmgr::{Args, Return, role_name, sql_function};
+use crate::pg::{Json, process, scope, txn};
 
 sql_function!("wf_run_pending", run_pending);
 fn run_pending(args: Args) -> Result<Return, Error> {
     calls::require_outside("wf_run_pending")?;
+    calls::require_writable("wf_run_pending")?;
+    let role = scope::current_user();
+    if !scope::is_session_user(role) {
+        return Err(Error::NotConnectedAs(role_name(role)));
+    }
     if args.atomic() {
         txn::with_spi(|| batch::run_pending(Commits::No));
     } else {

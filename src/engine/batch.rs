@@ -11,7 +11,7 @@ use pg_workflow_core::batch::{BUDGET, MAX_STEPS, Pace};
 use crate::engine::target;
 use crate::engine::turn::{self, Around, End};
 use crate::hub::{hints, slots};
-use crate::pg::{Oid, PgError, RunId, Timestamp, clock, process, scope, txn};
+use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, process, scope, txn};
 use crate::store::ready::{self, Ticket};
 use crate::store::runs::{self, Locked};
 use crate::store::{home, timers};
@@ -241,8 +241,12 @@ pub(crate) fn run_pending(commits: Commits) {
                 }
                 (move_timers(), batcher.take(commits))
             });
-            if commits == Commits::Yes {
-                txn::commit_and_chain();
+            if commits == Commits::Yes
+                && let Err(error) = txn::commit_and_chain()
+            {
+                errdata::log(error.clone());
+                batcher.failed(error);
+                continue;
             }
             if found == Found::Nothing && !more_timers {
                 return;

@@ -50,7 +50,8 @@ pub(crate) fn result(id: &str, wait: Interval) -> Result<Option<Json>, Error> {
         let hint = "Its end cannot be seen under this isolation level: wait in a READ COMMITTED transaction.";
         return Err(not_ended(id, &first, hint));
     }
-    let registered = results::wait_for(first.run_id);
+    // Replay wakes nobody: a standby has to look.
+    let registered = !txn::in_recovery() && results::wait_for(first.run_id);
     let last = guard::catch(|| {
         loop {
             let run = scope::as_engine(|| find(id, caller)).unwrap_or_else(|error| error.throw());

@@ -67,6 +67,9 @@ pub(crate) fn attempt(run: &Locked, code: &Code, name: &str, spec: &StepSpec, co
             // its step's effects behind.
             let result = txn::subtransaction(|| {
                 let result = target::run(&spec.target, &spec.input);
+                if interrupt::has_fired() {
+                    guard::throw(PgError::new(QUERY_CANCELED, "step has swallowed its interruption"));
+                }
                 check_size(result.as_ref(), || format!("result of step \"{name}\""))
                     .unwrap_or_else(|error| error.throw());
                 result

@@ -20,7 +20,7 @@ use crate::pg::errdata::QUERY_CANCELED;
 use crate::pg::{Json, PgError, Timestamp, clock, guard, interrupt, process, scope, txn};
 use crate::store::runs::{self, Locked, Status};
 use crate::store::steps::{Kind, StepStatus};
-use crate::store::{inbox, steps, timers};
+use crate::store::{inbox, ready, steps, timers};
 
 /// What the transaction around a turn is like.
 pub(crate) struct Around<'a> {
@@ -218,8 +218,10 @@ impl Turn<'_, '_> {
         if !self.fresh() {
             return None;
         }
-        // This process will be occupied: others are to see to the rest.
-        slots::wake_executor(process::my_database(), self.run.owner);
+        // This process will be occupied: another is to see to the rest, if there is any.
+        if ready::has_others(self.run.owner, self.run.run_id) {
+            slots::wake_executor(process::my_database(), self.run.owner);
+        }
         Some(None)
     }
 

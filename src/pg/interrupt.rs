@@ -31,6 +31,11 @@ pub(crate) fn arm(micros: i64) {
     unsafe { raw::enable_timeout_after(timer, millis) };
 }
 
+/// True if the timer has fired since it was armed. Code that catches query_canceled may have gone on regardless.
+pub(crate) fn has_fired() -> bool {
+    FIRED.load(Ordering::Relaxed)
+}
+
 /// Disarms the timer and tells whether it had fired. A cancel that arrived too late to be noticed is withdrawn, or it
 /// would hit the engine's own next statement.
 pub(crate) fn disarm() -> bool {

@@ -175,6 +175,12 @@ pub(crate) fn current_user() -> Oid {
     unsafe { pg_sys::GetUserId() }
 }
 
+/// True if `role` is who this session is connected as, so that no code of its can become anyone else.
+pub(crate) fn is_session_user(role: Oid) -> bool {
+    // SAFETY: reads process-local values.
+    unsafe { pg_sys::GetSessionUserId() == role && pg_sys::GetOuterUserId() == role }
+}
+
 /// True if `member` has the privileges of `role`: is it, is a member of it, or is a superuser.
 pub(crate) fn has_privileges_of(member: Oid, role: Oid) -> bool {
     // SAFETY: a catalogue lookup.

@@ -99,13 +99,17 @@ pub(crate) fn one_snapshot() -> bool {
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
 }
 
-/// Commits the transaction of a non-atomic procedure and begins the next one.
-pub(crate) fn commit_and_chain() {
+/// Commits the transaction of a non-atomic procedure and begins the next one, which it does even if the commit fails.
+///
+/// # Errors
+/// What deferred constraints and triggers raise at the commit.
+pub(crate) fn commit_and_chain() -> Result<(), PgError> {
     // SAFETY: the caller runs in a SPI connection opened with SPI_OPT_NONATOMIC.
     unsafe {
-        protect(|| raw::SPI_commit());
+        let committed = guard::attempt(|| raw::SPI_commit());
         // The portal's own snapshot went with the transaction; one of ours would be unknown to the next SPI_commit.
         pg_sys::EnsurePortalSnapshotExists();
+        committed
     }
 }
 
@@ -145,4 +149,10 @@ pub(crate) fn with_nonatomic_spi<T>(f: impl FnOnce() -> T) -> T {
 pub(crate) fn is_own(xmin: i32) -> bool {
     // SAFETY: looks at this process' own transaction state.
     unsafe { pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::TransactionId::from(xmin as u32)) }
+}
+
+/// True on a standby, and while a server recovers.
+pub(crate) fn in_recovery() -> bool {
+    // SAFETY: looks at shared state.
+    unsafe { pg_sys::RecoveryInProgress() }
 }

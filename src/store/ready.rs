@@ -7,6 +7,7 @@ use crate::pg::{Oid, RunId};
 statement!(INSERT, "ready_insert", OID, INT4, UUID);
 statement!(CLAIM, "ready_claim", OID, INT4, UUIDS);
 statement!(DELETE, "ready_delete", TIDS);
+statement!(OTHERS, "ready_others", OID, UUID);
 statement!(OWNERS, "ready_owners");
 
 /// A claimed row: locked until the transaction ends.
@@ -33,6 +34,11 @@ pub(crate) fn claim(owner: Oid, count: u32, except: &Vec<RunId>) -> Vec<Ticket> 
 pub(crate) fn delete(tickets: &[Ticket]) {
     let places: Vec<Tid> = tickets.iter().map(|ticket| ticket.place).collect();
     DELETE.run(&[&places]);
+}
+
+/// True if a role has ready runs beside this one.
+pub(crate) fn has_others(owner: Oid, run: RunId) -> bool {
+    OTHERS.first(&[&owner, &run], |_| ()).is_some()
 }
 
 /// Roles that have ready runs.

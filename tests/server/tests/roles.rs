@@ -246,3 +246,30 @@ fn settings_temp_tables_and_locks_do_not_cross_roles() {
     });
     assert_eq!(carol.result("mem"), json!("44MB"));
 }
+
+#[test]
+fn a_session_runs_only_what_belongs_to_the_role_it_is_connected_as() {
+    let cluster = Cluster::bare(&[]);
+    let mut admin = cluster.admin();
+    admin.run("CREATE EXTENSION pg_workflow; CREATE ROLE bob LOGIN; GRANT CREATE ON SCHEMA public TO bob");
+    let mut bob = cluster.connect("postgres", "bob");
+    bob.run(
+        "CREATE FUNCTION climbs(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+         BEGIN RETURN wf_step('climb', 'RESET ROLE; CREATE ROLE evil SUPERUSER'); END $$;
+         SELECT wf_start('climbs', id => 'c')",
+    );
+    // After SET ROLE the code could RESET ROLE and be the superuser that the session is.
+    admin.run("SET ROLE bob");
+    let failure = admin.fails("CALL wf_run_pending()");
+    assert_eq!(failure.sqlstate, "42501", "{failure:?}");
+    assert!(failure.hint.contains("Connect as the role"), "{failure:?}");
+    admin.run("RESET ROLE");
+    admin.run(
+        "CREATE FUNCTION as_bob() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN CALL wf_run_pending(); END $$;
+         ALTER FUNCTION as_bob() OWNER TO bob",
+    );
+    assert_eq!(admin.fails("SELECT as_bob()").sqlstate, "42501");
+    bob.run("CALL wf_run_pending()");
+    assert_eq!(bob.failure("c").sqlstate, "42501");
+    assert_eq!(admin.count("pg_roles WHERE rolname = 'evil'"), 0);
+}

@@ -681,3 +681,36 @@ fn a_step_leaves_nothing_in_its_process() {
     let executors = db.count("pg_stat_activity WHERE backend_type = 'pg_workflow executor'");
     assert_eq!(executors, 1);
 }
+
+#[test]
+fn a_failed_commit_by_hand_is_the_failure_of_its_step() {
+    let cluster = Cluster::bare(&[]);
+    let mut db = cluster.admin();
+    db.run(
+        "CREATE EXTENSION pg_workflow; CREATE TABLE parent (id int PRIMARY KEY);
+         CREATE TABLE child (id int REFERENCES parent DEFERRABLE INITIALLY DEFERRED)",
+    );
+    flow(
+        &mut db,
+        "orphan",
+        "BEGIN
+             PERFORM wf_step('good', 'INSERT INTO parent VALUES (1); INSERT INTO child VALUES (1)');
+             PERFORM wf_step('bad', 'INSERT INTO child VALUES (2)');
+             RETURN '1';
+         END",
+    );
+    flow(
+        &mut db,
+        "fine",
+        "BEGIN RETURN wf_step('s', 'INSERT INTO parent VALUES (5)'); END",
+    );
+    start(&mut db, "orphan");
+    start(&mut db, "fine");
+    db.run("CALL wf_run_pending()");
+    assert_eq!(db.failure("orphan").sqlstate, "23503");
+    assert_eq!(
+        db.all::<String>("SELECT name || ' ' || status FROM wf.steps WHERE id = 'orphan' ORDER BY n"),
+        ["good completed", "bad failed"]
+    );
+    assert_eq!(db.result("fine"), json!(1));
+}
