@@ -5,7 +5,7 @@ use crate::engine::history::Wake;
 use crate::engine::start::check_text;
 use crate::error::Error;
 use crate::pg::fmgr::{Args, Return, sql_function};
-use crate::pg::{Interval, Json, RunId, value};
+use crate::pg::{Interval, Json, RunId, clock, value};
 
 const MAX_NAME: usize = 1024;
 
@@ -42,6 +42,8 @@ fn step(args: Args) -> Result<Return, Error> {
 sql_function!("wf_sleep", sleep);
 fn sleep(args: Args) -> Result<Return, Error> {
     let duration: Interval = args.need(0, "duration")?;
+    // For the error of a time out of range (22008), which is the function's to see.
+    duration.after(clock());
     calls::sleep(&name_at(args, 1)?, Wake::After(duration), "wf_sleep")?;
     Ok(Return::void())
 }
@@ -61,7 +63,11 @@ fn sleep_until(args: Args) -> Result<Return, Error> {
 
 sql_function!("wf_wait_signal", wait_signal);
 fn wait_signal(args: Args) -> Result<Return, Error> {
-    let payload = calls::wait_signal(&name_at(args, 0)?, args.get(1))?;
+    let timeout: Option<Interval> = args.get(1);
+    if let Some(timeout) = timeout {
+        timeout.after(clock());
+    }
+    let payload = calls::wait_signal(&name_at(args, 0)?, timeout)?;
     Ok(Return::json(payload.as_ref()))
 }
 

@@ -13,6 +13,9 @@ sql_function!("wf_run_pending", run_pending);
 fn run_pending(args: Args) -> Result<Return, Error> {
     calls::require_outside("wf_run_pending")?;
     calls::require_writable("wf_run_pending")?;
+    if slots::is_registered() {
+        return Err(Error::InsideStep("wf_run_pending"));
+    }
     let role = scope::current_user();
     if !scope::is_session_user(role) {
         return Err(Error::NotConnectedAs(role_name(role)));

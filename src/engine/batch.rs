@@ -11,7 +11,8 @@ use pg_workflow_core::batch::{BUDGET, MAX_STEPS, Pace};
 use crate::engine::target;
 use crate::engine::turn::{self, Around, End};
 use crate::hub::{hints, slots};
-use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, process, scope, txn};
+use crate::pg::errdata::QUERY_CANCELED;
+use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, guard, interrupt, process, scope, txn};
 use crate::store::ready::{self, Ticket};
 use crate::store::runs::{self, Locked};
 use crate::store::{home, timers};
@@ -27,8 +28,8 @@ pub(crate) struct Batcher {
     busy: Vec<RunId>,
     /// The run of the last batch, if it was single, and the error that its transaction failed with.
     last_single: Option<RunId>,
-    /// A run whose transaction has failed at its commit: one step a transaction, to find out which one it was.
-    careful: Option<RunId>,
+    /// A run whose transaction has failed though it was alone in it, and how often.
+    trouble: Option<(RunId, u32)>,
     forced: Option<(RunId, PgError)>,
     failures: u32,
 }
@@ -66,7 +67,7 @@ impl Batcher {
             suspects: HashSet::new(),
             busy: Vec::new(),
             last_single: None,
-            careful: None,
+            trouble: None,
             forced: None,
             failures: 0,
         }
@@ -105,11 +106,12 @@ impl Batcher {
                 let run = locked.swap_remove(position);
                 let (id, priority) = (run.run_id, i32::from(run.priority));
                 let alone = alone_in_transaction && turns == 0;
-                let careful = self.careful == Some(id);
+                // One step a transaction, to find out which one it is.
+                let careful = self.trouble.as_ref().is_some_and(|(run, _)| *run == id);
                 let until = if careful { until.map(|_| begun) } else { until };
                 match scope::with_memory(|| self.turn(run, alone, until, &mut steps)) {
                     End::Settled => {
-                        self.careful.take_if(|run| *run == id);
+                        self.trouble.take_if(|(run, _)| *run == id);
                         served.push(*ticket);
                     }
                     End::Yield => {
@@ -136,6 +138,10 @@ impl Batcher {
         self.pace.observe(turns, clock() - begun);
         self.single = self.single.saturating_sub(1);
         self.failures = 0;
+        if let Some((_, times)) = &mut self.trouble {
+            // The turn itself went well: if anything fails now, it is the commit.
+            *times = 1;
+        }
         Found::Turns
     }
 
@@ -171,6 +177,19 @@ impl Batcher {
             }
             return End::Settled;
         }
+        if self
+            .trouble
+            .as_ref()
+            .is_some_and(|(id, times)| *id == run.run_id && *times > 2)
+            && let Some((_, error)) = self.forced.take_if(|(id, _)| *id == run.run_id)
+        {
+            turn::give_up(&run, &error);
+            return End::Settled;
+        }
+        // A cancel meant for the run before must not hit this one.
+        if !slots::stops_here() {
+            interrupt::withdraw();
+        }
         let forced = self.forced.take_if(|(id, _)| *id == run.run_id).map(|(_, error)| error);
         turn::take(
             run,
@@ -189,14 +208,18 @@ impl Batcher {
     ///
     /// A batch of several is run again one by one. If a run fails alone, at its commit, one of its steps has done it (a
     /// deferred constraint, say): it is run again with a commit behind each step, and the step whose commit fails then
-    /// counts as failed with that error.
+    /// counts as failed with that error. If it fails even so, no step has done it: the run itself fails.
     pub(crate) fn failed(&mut self, error: PgError) -> i64 {
         slots::set_unoccupied();
         self.failures += 1;
         match self.last_single.take() {
-            Some(run) if self.careful == Some(run) => self.forced = Some((run, error)),
             Some(run) => {
-                self.careful = Some(run);
+                let before = self
+                    .trouble
+                    .take_if(|(other, _)| *other == run)
+                    .map_or(0, |(_, times)| times);
+                self.trouble = Some((run, before + 1));
+                self.forced = (before > 0).then_some((run, error));
                 self.single = self.single.max(1);
             }
             None => self.single = self.single.max(64),
@@ -244,6 +267,9 @@ pub(crate) fn run_pending(commits: Commits) {
             if commits == Commits::Yes
                 && let Err(error) = txn::commit_and_chain()
             {
+                if error.sqlstate == QUERY_CANCELED {
+                    guard::throw(error);
+                }
                 errdata::log(error.clone());
                 batcher.failed(error);
                 continue;

@@ -12,7 +12,7 @@ use pg_workflow_core::options::WorkflowOptions;
 use crate::engine::calls;
 use crate::error::Error;
 use crate::pg::fmgr::role_name;
-use crate::pg::{Oid, PgError, catalog, spi, txn};
+use crate::pg::{Oid, PgError, catalog, scope, spi, txn};
 use crate::store::definitions::{self, Definition};
 use crate::store::functions::{self, Function};
 
@@ -75,6 +75,13 @@ fn pinned(definition: &Definition, owner: Oid) -> Result<Function, PgError> {
     {
         return Ok(function);
     }
+    // Pinned code is no way around a REVOKE.
+    if let Some(current) = functions::lookup(&definition.schema, &definition.function, &definition.args)
+        .and_then(|oid| functions::get(oid, owner))
+        && !current.executable
+    {
+        return Err(Error::NoExecute(current.signature).into());
+    }
     let copy = format!("v_{}", definition.md5);
     // One process at a time makes a copy or grants on it, until it commits; the lock is taken only where the catalogue is
     // to be changed.
@@ -82,7 +89,7 @@ fn pinned(definition: &Definition, owner: Oid) -> Result<Function, PgError> {
     if let Some(function) = look().filter(|function| function.executable) {
         return Ok(function);
     }
-    functions::lock_version(&definition.md5);
+    functions::lock_versions();
     if look().is_none() {
         restore(definition, &copy)?;
     }
@@ -122,17 +129,19 @@ fn restore(definition: &Definition, copy: &str) -> Result<(), PgError> {
         .ok_or_else(|| lost(definition, "Its source does not begin as expected.".to_owned()))?;
     let owner = role_name(definition.function_owner);
     let signature = copy_signature(definition, copy);
-    // In a subtransaction, so that what fails here fails this instance and not its neighbours. The owner is set in the
-    // same breath: a SECURITY DEFINER function must at no time belong to the engine's superuser. As a member of the
-    // extension the copy is not dumped (the definition is) and goes with DROP EXTENSION.
+    // In a subtransaction, so that what fails here fails this instance and not its neighbours. CREATE FUNCTION evaluates
+    // the constants in the source, down to the CHECK of a domain, which is anybody's function: so it runs as the old
+    // function's owner, who is also to own the copy. As a member of the extension the copy is not dumped (the definition
+    // is) and goes with DROP EXTENSION.
+    let owner_name = catalog::quote_identifier(&owner);
     txn::subtransaction(|| {
-        run_ddl("SET LOCAL check_function_bodies = off");
-        run_ddl(&format!("CREATE FUNCTION {VERSIONS}.{copy}({rest}"));
-        run_ddl(&format!(
-            "ALTER FUNCTION {signature} OWNER TO {}",
-            catalog::quote_identifier(&owner)
-        ));
-        run_ddl(&format!("REVOKE ALL ON FUNCTION {signature} FROM PUBLIC"));
+        run_ddl(&format!("GRANT CREATE ON SCHEMA {VERSIONS} TO {owner_name}"));
+        scope::as_restricted(definition.function_owner, || {
+            run_ddl("SET LOCAL check_function_bodies = off");
+            run_ddl(&format!("CREATE FUNCTION {VERSIONS}.{copy}({rest}"));
+            run_ddl(&format!("REVOKE ALL ON FUNCTION {signature} FROM PUBLIC"));
+        });
+        run_ddl(&format!("REVOKE CREATE ON SCHEMA {VERSIONS} FROM {owner_name}"));
         run_ddl(&format!("ALTER EXTENSION pg_workflow ADD FUNCTION {signature}"));
     })
     .map_err(|error| lost(definition, format!("{}.", error.message)).into())

@@ -58,6 +58,7 @@ pub(crate) fn resolve(workflow: &str, input: &Json) -> Result<Resolved, Error> {
     }
     let function = target::choose(&name, input, &candidates)?;
     target::check_values(&function, input);
+    target::sweep();
     resolve_function(workflow, &function, &options)
 }
 

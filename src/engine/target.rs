@@ -3,7 +3,7 @@
 //! Everything here runs as the owner of the instance, with its `search_path`, inside a subtransaction; catalogue
 //! lookups switch to the engine for their own statements only.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -20,6 +20,7 @@ use crate::store::functions::{self, Function, Mode};
 /// # Errors
 /// Unwinds with the target's own error, or ours if it cannot be called with this input.
 pub(crate) fn run(target: &str, input: &Json) -> Option<Json> {
+    let _running = Running::begin();
     if is_name(target) {
         let function = choose(target, input, &candidates(target)).unwrap_or_else(|error| error.throw());
         call(&function, input)
@@ -162,6 +163,7 @@ fn keys_of(input: &Json) -> Option<BTreeSet<String>> {
 
 /// Calls a function or procedure with an input that fits it.
 pub(crate) fn call(function: &Function, input: &Json) -> Option<Json> {
+    let _running = Running::begin();
     let fitting = if takes_whole(function) {
         fit(function, None)
     } else {
@@ -194,6 +196,7 @@ pub(crate) fn check_values(function: &Function, input: &Json) {
     if let Ok(Call::Named(given)) = fit(function, keys_of(input).as_ref())
         && !given.is_empty()
     {
+        let _running = Running::begin();
         let sql = format!("SELECT r FROM {}", record(&inputs(function), &given));
         plan(&sql, &[types::JSONB]).run(&[Some(input.datum())]).free();
     }
@@ -376,8 +379,31 @@ fn with_cache<T>(f: impl FnOnce(&mut Cache) -> T) -> T {
     })
 }
 
-/// Frees outdated plans. Called between transactions' works, when none is running.
+thread_local! {
+    static RUNNING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// While it lives, a plan of this module may be running.
+struct Running;
+
+impl Running {
+    fn begin() -> Self {
+        RUNNING.set(RUNNING.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.set(RUNNING.get() - 1);
+    }
+}
+
+/// Frees outdated plans, unless user code that one of them runs has got us here.
 pub(crate) fn sweep() {
+    if RUNNING.get() > 0 {
+        return;
+    }
     CACHE.with_borrow_mut(|cache| cache.retired.drain(..).for_each(UserPlan::free));
 }
 

@@ -17,7 +17,7 @@ use crate::engine::{calls, target};
 use crate::error::{CANCELLED, Error};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;
-use crate::pg::{Json, PgError, Timestamp, clock, guard, interrupt, process, scope, txn};
+use crate::pg::{Json, PgError, Timestamp, catalog, clock, guard, interrupt, process, scope, txn};
 use crate::store::runs::{self, Locked, Status};
 use crate::store::steps::{Kind, StepStatus};
 use crate::store::{inbox, ready, steps, timers};
@@ -77,6 +77,22 @@ pub(crate) fn take(run: Locked, around: &mut Around) -> End {
     }
 }
 
+/// Ends a run that cannot be worked on at all.
+pub(crate) fn give_up(run: &Locked, error: &PgError) {
+    let now = clock();
+    steps::abandon(run.run_id, now);
+    let error = Json::from_value(&error.to_json());
+    runs::close(
+        run.run_id,
+        Status::Failed,
+        None,
+        Some(&error),
+        run.started_at.unwrap_or(now),
+        now,
+    );
+    hints::ended(run.run_id);
+}
+
 pub(super) struct Turn<'a, 'b> {
     pub(super) run: Locked,
     pub(super) around: &'a mut Around<'b>,
@@ -102,7 +118,10 @@ impl Turn<'_, '_> {
         if pending && self.run.start_at.is_some_and(|start| start > now) {
             return Ok(None);
         }
+        let known = catalog::functions_generation();
         let code = code::load(self.run.def_id, self.run.owner)?;
+        // An old version was restored, under a lock that others wait for.
+        self.wrote |= known != catalog::functions_generation();
         if self.expired(now) {
             self.expire(&code);
             return Ok(None);
@@ -143,8 +162,10 @@ impl Turn<'_, '_> {
             }
             return match outcome {
                 Ok(result) => self.returned(&mut history, result, now),
-                Err(error) if error.sqlstate == QUERY_CANCELED && self.cancel.is_none() && self.notice_cancel() => {
+                Err(error) if error.sqlstate == QUERY_CANCELED && slots::take_cancel() => {
                     // Interrupted in the function's own code: it goes on to its next call, to be told there.
+                    let asked = inbox::take_cancels(self.run.run_id).into_iter().next();
+                    self.cancel = self.cancel.take().or(asked);
                     continue;
                 }
                 Err(error) if error.sqlstate == QUERY_CANCELED && fired => {
@@ -202,7 +223,8 @@ impl Turn<'_, '_> {
 
     /// Nothing but this run's next step is in the transaction.
     fn fresh(&self) -> bool {
-        self.around.alone && !self.wrote
+        // Where there is no other transaction to be had, this one has to do.
+        self.around.until.is_none() || (self.around.alone && !self.wrote)
     }
 
     /// How long `what` (a step, or the function itself: empty) may take in this transaction; `None`: it wants one of its

@@ -1,7 +1,8 @@
 //! Which databases want a scheduler, and which must be free of workers for a while.
 
+use super::slots::clean_up_at_exit;
 use super::state::{Kind, STATE};
-use crate::pg::{Oid, interrupt};
+use crate::pg::{Oid, interrupt, process};
 
 /// Databases that want a scheduler and have none, except one that is being closed.
 pub(crate) fn without_scheduler() -> Vec<Oid> {
@@ -38,9 +39,11 @@ pub(crate) fn unwant_scheduler(database: Oid) {
 
 /// No worker is to be in this database until [`open`]: those there are told to end. True when none is left.
 pub(crate) fn close(database: Oid) -> bool {
+    clean_up_at_exit();
     STATE
         .with(|state| {
             state.closed_database = database;
+            state.closed_by = process::my_pid();
             let mut left = false;
             for slot in state
                 .live()
@@ -62,11 +65,23 @@ pub(crate) fn close(database: Oid) -> bool {
 pub(crate) fn open(database: Oid, wanted: bool) {
     STATE.with(|state| {
         state.closed_database = Oid::INVALID;
+        state.closed_by = 0;
         if !wanted {
             for place in state.databases.iter_mut().filter(|place| **place == database) {
                 *place = Oid::INVALID;
             }
         }
         state.wake_launcher();
+    });
+}
+
+/// Ends what this process has closed, if it dies in between.
+pub(super) fn reopen() {
+    STATE.with(|state| {
+        if state.closed_by == process::my_pid() {
+            state.closed_database = Oid::INVALID;
+            state.closed_by = 0;
+            state.wake_launcher();
+        }
     });
 }

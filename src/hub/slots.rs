@@ -1,7 +1,7 @@
 //! The place of this process in shared memory, and what others' places tell it.
 
 use super::state::{STATE, STEP_NAME, Slot};
-use super::{results, state};
+use super::{databases, results, state};
 use crate::pg::latch::LatchRef;
 use crate::pg::{Oid, RunId, process};
 use crate::settings;
@@ -15,6 +15,9 @@ thread_local! {
 /// Takes a slot for this process until it ends. False if all are taken, or this process is one too many: a second
 /// scheduler of the database, an executor beyond the role's number (several may have been started at once).
 pub(crate) fn register(kind: Kind, role: Oid) -> bool {
+    if is_registered() {
+        return false;
+    }
     let taken = STATE.with(|state| {
         let database = process::my_database();
         let enough = match kind {
@@ -53,6 +56,11 @@ pub(crate) fn register(kind: Kind, role: Oid) -> bool {
     index.is_some()
 }
 
+/// True if this process has a slot: what it runs is run for a workflow, even outside of steps (a deferred trigger).
+pub(crate) fn is_registered() -> bool {
+    MINE.get().is_some()
+}
+
 /// However this process ends, its places are given back.
 pub(super) fn clean_up_at_exit() {
     thread_local! {
@@ -60,6 +68,7 @@ pub(super) fn clean_up_at_exit() {
     }
     extern "C-unwind" fn at_exit(_: i32, _: pgrx::pg_sys::Datum) {
         results::stop_waiting();
+        databases::reopen();
         release();
     }
     if !REGISTERED.replace(true) {

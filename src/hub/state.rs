@@ -103,6 +103,8 @@ pub(super) struct State {
     pub(super) databases: [Oid; DATABASES],
     /// A database that is being dropped or renamed: no worker is to start there.
     pub(super) closed_database: Oid,
+    /// The session that has closed it.
+    pub(super) closed_by: i32,
     /// Roles that want an executor: (database, role).
     pub(super) requests: [(Oid, Oid); REQUESTS],
     /// Some executor found a run held by another: whoever lets go of runs wakes the idle.
@@ -126,6 +128,7 @@ pub(crate) fn startup() {
         waiting: 0,
         databases: [Oid::INVALID; DATABASES],
         closed_database: Oid::INVALID,
+        closed_by: 0,
         requests: [(Oid::INVALID, Oid::INVALID); REQUESTS],
         contended: false,
     });

@@ -136,10 +136,13 @@ unsafe extern "C-unwind" fn utility(
             return run();
         };
         super::guard::entry(|| {
-            if let Some(before) = BEFORE_DATABASE_COMMAND.get() {
-                before(database);
-            }
-            let result = super::guard::attempt(run);
+            // after() comes whatever happens, or the database would stay without workers.
+            let result = super::guard::catch(|| {
+                if let Some(before) = BEFORE_DATABASE_COMMAND.get() {
+                    before(database);
+                }
+                super::guard::protect(run);
+            });
             if let Some(after) = AFTER_DATABASE_COMMAND.get() {
                 after(database);
             }

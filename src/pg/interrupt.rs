@@ -48,6 +48,12 @@ pub(crate) fn disarm() -> bool {
     FIRED.swap(false, Ordering::Relaxed)
 }
 
+/// Forgets a cancel that has not been noticed yet.
+pub(crate) fn withdraw() {
+    // SAFETY: a process-local flag that signal handlers set.
+    unsafe { pg_sys::QueryCancelPending = 0 };
+}
+
 /// As Postgres' own statement timeout handler; async-signal-safe.
 unsafe extern "C-unwind" fn on_timer() {
     FIRED.store(true, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use core::ffi::{c_char, c_int, c_long, c_void};
 
 use pgrx::pg_sys::{
     Datum, DestReceiver, FunctionCallInfo, Oid, ParamListInfo, PlannedStmt, ProcessUtilityContext, QueryCompletion,
-    QueryEnvironment, SPIPlanPtr,
+    QueryEnvironment, SPIPlanPtr, varlena,
 };
 
 #[repr(C)]
@@ -40,6 +40,7 @@ unsafe extern "C-unwind" {
     ) -> c_int;
     pub(super) fn SPI_commit();
     pub(super) fn CommitTransactionCommand();
+    pub(super) fn pg_detoast_datum(datum: *mut varlena) -> *mut varlena;
     pub(super) fn to_jsonb(fcinfo: FunctionCallInfo) -> Datum;
     pub(super) fn interval_in(fcinfo: FunctionCallInfo) -> Datum;
     pub(super) fn ReleaseCurrentSubTransaction();

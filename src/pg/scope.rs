@@ -57,6 +57,45 @@ pub(crate) fn as_owner<T>(owner: Oid, search_path: &str, f: impl FnOnce() -> T) 
     }
 }
 
+/// Runs `f`, part of the engine's work, as `role` without a way to become anyone else: for what evaluates that role's code
+/// although it is not a step. Errors that unwind are undone by the subtransaction around.
+pub(crate) fn as_restricted<T>(role: Oid, f: impl FnOnce() -> T) -> T {
+    // SAFETY: user and security context are put back here or by the subtransaction's abort.
+    unsafe {
+        let mut user = Oid::INVALID;
+        let mut context = 0;
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        let restricted = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
+        pg_sys::SetUserIdAndSecContext(role, restricted as i32);
+        let value = f();
+        pg_sys::SetUserIdAndSecContext(user, context);
+        value
+    }
+}
+
+/// Runs `f` with the settings that decide how Postgres prints catalogue contents at fixed values: the same function must
+/// read the same in every session.
+pub(crate) fn with_plain_output<T>(f: impl FnOnce() -> T) -> T {
+    const PLAIN: [(&core::ffi::CStr, &core::ffi::CStr); 6] = [
+        (c"datestyle", c"ISO, YMD"),
+        (c"intervalstyle", c"postgres"),
+        (c"timezone", c"UTC"),
+        (c"extra_float_digits", c"1"),
+        (c"bytea_output", c"hex"),
+        (c"quote_all_identifiers", c"off"),
+    ];
+    // SAFETY: settings are put back here or by the transaction's abort.
+    unsafe {
+        let nest = pg_sys::NewGUCNestLevel();
+        for (name, value) in PLAIN {
+            set_local(name, value);
+        }
+        let value = f();
+        pg_sys::AtEOXact_GUC(true, nest);
+        value
+    }
+}
+
 /// The planner settings that engine statements are planned under. Every one of them is served by an index or by tid, in
 /// tables that may be empty when a long-lived process plans it and have a million rows an hour later: a sequential scan
 /// that was right then would be kept. Without JIT: a disabled node's cost would have every execution compiled. The variables behind the settings are switched directly: a hundred times cheaper
@@ -175,10 +214,13 @@ pub(crate) fn current_user() -> Oid {
     unsafe { pg_sys::GetUserId() }
 }
 
-/// True if `role` is who this session is connected as, so that no code of its can become anyone else.
+/// True if `role` is who this session is connected as, so that no code of its can become anyone else: neither RESET ROLE
+/// nor RESET SESSION AUTHORIZATION leads further.
 pub(crate) fn is_session_user(role: Oid) -> bool {
-    // SAFETY: reads process-local values.
-    unsafe { pg_sys::GetSessionUserId() == role && pg_sys::GetOuterUserId() == role }
+    // SAFETY: reads process-local values; the process' entry keeps the role that was authenticated.
+    unsafe {
+        (*pg_sys::MyProc).roleId == role && pg_sys::GetSessionUserId() == role && pg_sys::GetOuterUserId() == role
+    }
 }
 
 /// True if `member` has the privileges of `role`: is it, is a member of it, or is a superuser.

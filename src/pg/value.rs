@@ -23,7 +23,7 @@ impl Json {
         // SAFETY: the caller vouches for the datum; size bytes are copied into as many.
         unsafe {
             let original = datum.cast_mut_ptr::<pg_sys::varlena>();
-            let plain = protect(|| pg_sys::pg_detoast_datum(original));
+            let plain = protect(|| raw::pg_detoast_datum(original));
             let size = pgrx::varsize(plain);
             let mut words = vec![0_u64; size.div_ceil(8)].into_boxed_slice();
             std::ptr::copy_nonoverlapping(plain.cast::<u8>(), words.as_mut_ptr().cast::<u8>(), size);

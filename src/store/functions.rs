@@ -3,13 +3,14 @@
 use pg_workflow_core::signature::Parameter;
 
 use super::statement;
-use crate::pg::{Json, Oid};
+use crate::pg::spi::Row;
+use crate::pg::{Json, Oid, scope};
 
 statement!(GET, "function_get", OID, OID);
 statement!(SOURCE, "function_source", OID);
 statement!(LOOKUP, "function_lookup", TEXT, TEXT, TEXT);
 statement!(CAN_LOGIN, "role_can_login", OID);
-statement!(LOCK_VERSION, "version_lock", TEXT);
+statement!(LOCK_VERSIONS, "version_lock");
 
 /// Which way a parameter's value goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,77 +48,79 @@ pub(crate) struct Function {
 
 /// Describes a function as `role` may use it.
 pub(crate) fn get(oid: Oid, role: Oid) -> Option<Function> {
-    GET.first(&[&oid, &role], |row| {
-        let kind: String = row.need(3);
-        let is_procedure = kind == "p";
-        let inputs: i32 = row.need(5);
-        let defaults: i32 = row.need(6);
-        let all = row.need::<Json>(10).to_value();
-        let text = |value: &serde_json::Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
-        let mut parameters = Vec::new();
-        let mut pseudo = None;
-        let mut input = 0;
-        for item in all.as_array().into_iter().flatten() {
-            let mode = match text(item, "mode").as_str() {
-                "o" if is_procedure => Mode::Out,
-                "o" | "t" => continue,
-                // Defaults belong to the last inputs.
-                "b" => Mode::InOut {
-                    has_default: input >= inputs - defaults,
-                },
-                _ => Mode::In,
-            };
-            // An INOUT parameter of a procedure gets NULL if nothing else.
-            let may_miss = is_procedure && matches!(mode, Mode::InOut { .. });
-            let has_default = may_miss || input >= inputs - defaults;
-            if mode != Mode::Out {
-                input += 1;
-            }
-            if item["pseudo"].as_bool().unwrap_or_default() {
-                pseudo = Some((text(item, "name"), text(item, "type")));
-            }
-            parameters.push((
-                Parameter {
-                    name: text(item, "name"),
-                    type_name: text(item, "type"),
-                    has_default,
-                },
-                mode,
-            ));
+    scope::with_plain_output(|| GET.first(&[&oid, &role], describe))
+}
+
+fn describe(row: &Row) -> Function {
+    let kind: String = row.need(3);
+    let is_procedure = kind == "p";
+    let inputs: i32 = row.need(5);
+    let defaults: i32 = row.need(6);
+    let all = row.need::<Json>(10).to_value();
+    let text = |value: &serde_json::Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    let mut parameters = Vec::new();
+    let mut pseudo = None;
+    let mut input = 0;
+    for item in all.as_array().into_iter().flatten() {
+        let mode = match text(item, "mode").as_str() {
+            "o" if is_procedure => Mode::Out,
+            "o" | "t" => continue,
+            // Defaults belong to the last inputs.
+            "b" => Mode::InOut {
+                has_default: input >= inputs - defaults,
+            },
+            _ => Mode::In,
+        };
+        // An INOUT parameter of a procedure gets NULL if nothing else.
+        let may_miss = is_procedure && matches!(mode, Mode::InOut { .. });
+        let has_default = may_miss || input >= inputs - defaults;
+        if mode != Mode::Out {
+            input += 1;
         }
-        Function {
-            schema: row.need(0),
-            name: row.need(1),
-            args: row.need(2),
-            is_procedure,
-            is_special: kind == "a" || kind == "w",
-            returns_set: row.need(4),
-            variadic: row.need(7),
-            executable: row.need(8),
-            owner: row.need(9),
-            parameters,
-            pseudo,
-            signature: row.need(11),
-            returns_nothing_usable: row.need(12),
+        if item["pseudo"].as_bool().unwrap_or_default() {
+            pseudo = Some((text(item, "name"), text(item, "type")));
         }
-    })
+        parameters.push((
+            Parameter {
+                name: text(item, "name"),
+                type_name: text(item, "type"),
+                has_default,
+            },
+            mode,
+        ));
+    }
+    Function {
+        schema: row.need(0),
+        name: row.need(1),
+        args: row.need(2),
+        is_procedure,
+        is_special: kind == "a" || kind == "w",
+        returns_set: row.need(4),
+        variadic: row.need(7),
+        executable: row.need(8),
+        owner: row.need(9),
+        parameters,
+        pseudo,
+        signature: row.need(11),
+        returns_nothing_usable: row.need(12),
+    }
 }
 
 /// Source text of a function and its digest.
 pub(crate) fn source(oid: Oid) -> Option<(String, String)> {
-    SOURCE.first(&[&oid], |row| (row.need(0), row.need(1)))
+    scope::with_plain_output(|| SOURCE.first(&[&oid], |row| (row.need(0), row.need(1))))
 }
 
 /// The function that has this name and these arguments now.
 pub(crate) fn lookup(schema: &str, name: &str, args: &str) -> Option<Oid> {
-    LOOKUP.first(&[&schema, &name, &args], |row| row.need(0))
+    scope::with_plain_output(|| LOOKUP.first(&[&schema, &name, &args], |row| row.need(0)))
 }
 
 pub(crate) fn role_can_login(role: Oid) -> bool {
     CAN_LOGIN.first(&[&role], |row| row.need(0)).unwrap_or(false)
 }
 
-/// Waits for whoever is restoring the same version.
-pub(crate) fn lock_version(md5: &str) {
-    LOCK_VERSION.run(&[&md5]);
+/// Waits for whoever is restoring a version.
+pub(crate) fn lock_versions() {
+    LOCK_VERSIONS.run(&[]);
 }

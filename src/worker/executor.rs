@@ -50,8 +50,9 @@ fn main(database: Oid) {
                 if super::belongs() != Belongs::Yes {
                     return;
                 }
-                if pause > 0 {
-                    latch::wait(Some(pause));
+                let until = clock() + pause;
+                while clock() < until && !slots::asked_to_quit() {
+                    latch::wait(Some(until - clock()));
                 }
             }
         }

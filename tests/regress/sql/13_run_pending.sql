@@ -108,12 +108,19 @@ ROLLBACK;
 CREATE ROLE regress_other LOGIN;
 GRANT INSERT ON log TO regress_other;
 BEGIN;
-SELECT wf_start('flow', '{"n": 10}', id => 'ten');
 SET LOCAL ROLE regress_other;
-CALL wf_run_pending();
+SELECT wf_start('flow', '{"n": 10}', id => 'ten');
 RESET ROLE;
+CALL wf_run_pending();
 SELECT wf_status('ten');
 ROLLBACK;
+-- And only as who one is: code that runs under a borrowed role could shed it.
+SET ROLE regress_other;
+CALL wf_run_pending();
+RESET ROLE;
+SET SESSION AUTHORIZATION regress_other;
+CALL wf_run_pending();
+RESET SESSION AUTHORIZATION;
 
 -- Not in a workflow, and not in a step.
 CREATE FUNCTION inside(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN CALL wf_run_pending(); RETURN NULL; END $$;

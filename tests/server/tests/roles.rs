@@ -273,3 +273,77 @@ fn a_session_runs_only_what_belongs_to_the_role_it_is_connected_as() {
     assert_eq!(bob.failure("c").sqlstate, "42501");
     assert_eq!(admin.count("pg_roles WHERE rolname = 'evil'"), 0);
 }
+
+#[test]
+fn names_given_by_others_are_not_found() {
+    let cluster = Cluster::new();
+    let mut admin = cluster.admin();
+    admin.run("CREATE ROLE mallory LOGIN; CREATE ROLE alice LOGIN; CREATE SCHEMA mal AUTHORIZATION mallory; GRANT mallory TO alice");
+    admin.run(
+        "CREATE FUNCTION cleanup(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RETURN '\"good\"'; END $$",
+    );
+    let mut mallory = cluster.connect("postgres", "mallory");
+    mallory.run(
+        "CREATE FUNCTION mal.evil(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+         BEGIN RETURN wf_step('climb', 'ALTER ROLE mallory SUPERUSER'); END $$;
+         SELECT wf_define('cleanup', 'mal.evil')",
+    );
+    // Neither by a superuser, who has everybody's privileges, nor by a member.
+    for user in ["postgres", "alice"] {
+        let mut db = cluster.connect("postgres", user);
+        db.run(&format!("SELECT wf_start('cleanup', id => '{user}')"));
+        assert_eq!(db.result(user), json!("good"), "{user}");
+        assert!(!db.one::<bool>("SELECT wf_undefine('cleanup')"));
+    }
+    assert!(!admin.one::<bool>("SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"));
+}
+
+#[test]
+fn restoring_an_old_version_runs_nobody_s_code_as_the_engine() {
+    let cluster = Cluster::new();
+    let mut admin = cluster.admin();
+    admin.run("CREATE ROLE mallory LOGIN; CREATE SCHEMA mal AUTHORIZATION mallory; CREATE TABLE seen (who text); GRANT INSERT ON seen TO PUBLIC");
+    let mut mallory = cluster.connect("postgres", "mallory");
+    // A composite default is read when the function is created, and with it the domain's CHECK.
+    mallory.run(
+        "SET search_path = mal, public;
+         CREATE FUNCTION chk(i int) RETURNS boolean LANGUAGE plpgsql AS $$
+         BEGIN
+             IF current_user <> 'mallory' THEN INSERT INTO public.seen VALUES (current_user); END IF;
+             RETURN true;
+         END $$;
+         CREATE DOMAIN d AS int CHECK (mal.chk(value));
+         CREATE TYPE c AS (a d);
+         CREATE FUNCTION wf(o c DEFAULT '(1)') RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RETURN wf_wait_signal('go'); END $$;
+         SELECT wf_start('wf', id => 'm')",
+    );
+    mallory.waits_for("m", "signal");
+    mallory.run("CREATE OR REPLACE FUNCTION wf(o c DEFAULT '(1)') RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RETURN '0'; END $$");
+    mallory.run("SELECT wf_signal('m', 'go', '7')");
+    assert_eq!(mallory.result("m"), json!(7));
+    assert_eq!(admin.all::<String>("SELECT who FROM seen"), Vec::<String>::new());
+    assert_eq!(
+        admin.one::<String>(
+            "SELECT pg_get_userbyid(proowner)::text FROM pg_proc WHERE pronamespace = 'wf_versions'::regnamespace"
+        ),
+        "mallory"
+    );
+    assert!(!admin.one::<bool>("SELECT has_schema_privilege('mallory', 'wf_versions', 'CREATE')"));
+}
+
+#[test]
+fn pinned_code_is_no_way_around_a_revoke() {
+    let cluster = Cluster::new();
+    let mut admin = cluster.admin();
+    admin.run("CREATE ROLE alice LOGIN");
+    admin.run("CREATE FUNCTION pinned(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RETURN wf_wait_signal('go'); END $$");
+    let mut alice = cluster.connect("postgres", "alice");
+    alice.run("SELECT wf_start('pinned', id => 'p')");
+    alice.waits_for("p", "signal");
+    admin.run(
+        "REVOKE EXECUTE ON FUNCTION pinned FROM PUBLIC;
+         CREATE OR REPLACE FUNCTION pinned(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RETURN '0'; END $$",
+    );
+    alice.run("SELECT wf_signal('p', 'go')");
+    assert_eq!(alice.failure("p").sqlstate, "42501");
+}

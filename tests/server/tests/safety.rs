@@ -405,3 +405,60 @@ fn values_are_recorded_not_made_again() {
         db.one::<Value>("SELECT values FROM wf.workflows WHERE id = 'w'") == json!({"progress": 2})
     });
 }
+
+#[test]
+fn an_error_outside_of_steps_fails_its_instance_and_blocks_nobody() {
+    let cluster = Cluster::with(&["pg_workflow.max_executors = 1"]);
+    let mut db = cluster.admin();
+    db.run("CREATE FUNCTION hello(input jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT to_jsonb(1) $$");
+    db.run(
+        "CREATE FUNCTION forever(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+         BEGIN PERFORM wf_sleep('300000 years'); RETURN NULL; END $$;
+         CREATE FUNCTION replaced(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+         BEGIN RETURN wf_wait_signal('go'); END $$",
+    );
+    db.run("SELECT wf_start('forever', id => 'f'); SELECT wf_start('replaced', id => 'r')");
+    assert_eq!(db.failure("f").sqlstate, "22008");
+    // A definition that cannot be read any more: nothing that a step could be blamed for.
+    db.waits_for("r", "signal");
+    db.run("UPDATE wf_internal.definitions SET search_path = repeat('\"', 3) WHERE workflow = 'replaced'");
+    db.run("SELECT pg_terminate_backend(pid) FROM wf.workers WHERE kind = 'executor'");
+    db.run("SELECT wf_signal('r', 'go', '1')");
+    let failure = db.failure("r");
+    assert_eq!(failure.sqlstate, "22023", "{failure:?}");
+    db.run("SELECT wf_start('hello', id => 'h')");
+    assert_eq!(db.result("h"), json!(1));
+}
+
+#[test]
+fn a_conflict_in_a_transaction_block_counts_as_a_failed_attempt() {
+    let cluster = Cluster::bare(&[]);
+    let mut db = cluster.admin();
+    db.run("CREATE EXTENSION pg_workflow; SET statement_timeout = '20 s'");
+    db.run(
+        "CREATE FUNCTION clashes() RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE 'clash' USING ERRCODE = '40001'; END $$;
+         CREATE FUNCTION tries(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+         BEGIN RETURN wf_step('clash', 'clashes', retry => '{\"max_attempts\": 1}'); END $$",
+    );
+    db.run("BEGIN; SELECT wf_start('tries', id => 't'); CALL wf_run_pending(); COMMIT");
+    assert_eq!(db.failure("t").sqlstate, "40001");
+}
+
+#[test]
+fn a_session_s_settings_make_no_version() {
+    let cluster = Cluster::new();
+    let mut db = cluster.admin();
+    db.run(
+        "CREATE FUNCTION dated(at timestamptz DEFAULT '2026-01-01 12:00 UTC') RETURNS text LANGUAGE sql AS $$ SELECT 'x' $$",
+    );
+    for (i, zone) in ["Asia/Tokyo", "America/New_York"].iter().enumerate() {
+        db.run(&format!(
+            "SET timezone = '{zone}'; SET quote_all_identifiers = on; SELECT wf_start('dated', id => 'd-{i}')"
+        ));
+        assert_eq!(db.result(&format!("d-{i}")), json!("x"));
+    }
+    assert_eq!(
+        db.one::<i64>("SELECT max(version)::int8 FROM wf.definitions WHERE workflow = 'dated'"),
+        1
+    );
+}
