@@ -135,13 +135,19 @@ fn restore(definition: &Definition, copy: &str) -> Result<(), PgError> {
     // is) and goes with DROP EXTENSION.
     let owner_name = catalog::quote_identifier(&owner);
     txn::subtransaction(|| {
-        run_ddl(&format!("GRANT CREATE ON SCHEMA {VERSIONS} TO {owner_name}"));
+        // For this moment only, and not where it would take a superuser's own privilege away afterwards.
+        let lend = !functions::may_create_versions(definition.function_owner);
+        if lend {
+            run_ddl(&format!("GRANT CREATE ON SCHEMA {VERSIONS} TO {owner_name}"));
+        }
         scope::as_restricted(definition.function_owner, || {
             run_ddl("SET LOCAL check_function_bodies = off");
             run_ddl(&format!("CREATE FUNCTION {VERSIONS}.{copy}({rest}"));
             run_ddl(&format!("REVOKE ALL ON FUNCTION {signature} FROM PUBLIC"));
         });
-        run_ddl(&format!("REVOKE CREATE ON SCHEMA {VERSIONS} FROM {owner_name}"));
+        if lend {
+            run_ddl(&format!("REVOKE CREATE ON SCHEMA {VERSIONS} FROM {owner_name}"));
+        }
         run_ddl(&format!("ALTER EXTENSION pg_workflow ADD FUNCTION {signature}"));
     })
     .map_err(|error| lost(definition, format!("{}.", error.message)).into())

@@ -11,6 +11,7 @@ statement!(SOURCE, "function_source", OID);
 statement!(LOOKUP, "function_lookup", TEXT, TEXT, TEXT);
 statement!(CAN_LOGIN, "role_can_login", OID);
 statement!(LOCK_VERSIONS, "version_lock");
+statement!(MAY_CREATE, "versions_may_create", OID);
 
 /// Which way a parameter's value goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,4 +124,9 @@ pub(crate) fn role_can_login(role: Oid) -> bool {
 /// Waits for whoever is restoring a version.
 pub(crate) fn lock_versions() {
     LOCK_VERSIONS.run(&[]);
+}
+
+/// True if a role may create functions in the schema of old versions as it is: a superuser.
+pub(crate) fn may_create_versions(role: Oid) -> bool {
+    MAY_CREATE.first(&[&role], |row| row.need(0)).unwrap_or(false)
 }
