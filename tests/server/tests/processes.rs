@@ -531,3 +531,29 @@ fn without_preloading_it_is_driven_by_hand() {
     assert_eq!(db.result("last"), json!("hello"));
     assert_eq!(db.count("wf_health() WHERE NOT ok"), 0);
 }
+
+#[test]
+fn a_cancelled_database_command_gives_the_workers_back() {
+    let cluster = Cluster::new();
+    let mut admin = cluster.admin();
+    let mut db = cluster.database("kept");
+    db.run(HELLO);
+    // A step that swallows its cancels keeps the command waiting until the user has had enough of it.
+    db.run(
+        "CREATE FUNCTION stubborn() RETURNS void LANGUAGE plpgsql AS $$
+         BEGIN
+             FOR i IN 1..400 LOOP
+                 BEGIN PERFORM pg_sleep(0.1); EXCEPTION WHEN query_canceled THEN NULL; END;
+             END LOOP;
+         END $$;
+         CREATE FUNCTION holds(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+         BEGIN RETURN wf_step('hold', 'stubborn'); END $$;
+         SELECT wf_start('holds', id => 'h')",
+    );
+    db.in_step("h", "hold");
+    drop(db);
+    admin.run("SET statement_timeout = '1 s'");
+    assert_eq!(admin.fails("DROP DATABASE kept").sqlstate, "57014");
+    let mut db = cluster.connect("kept", "postgres");
+    hello(&mut db);
+}

@@ -462,3 +462,39 @@ fn a_session_s_settings_make_no_version() {
         1
     );
 }
+
+#[test]
+fn a_cancel_while_a_large_value_is_read_is_an_error_and_no_crash() {
+    let cluster = Cluster::new();
+    let mut db = cluster.admin();
+    db.run(
+        "CREATE FUNCTION w(input jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT NULL::jsonb $$;
+         CREATE TABLE big (j jsonb); ALTER TABLE big ALTER j SET STORAGE EXTERNAL;
+         INSERT INTO big SELECT jsonb_build_array(repeat('x', 100000000))",
+    );
+    for limit in [2, 5, 10, 20] {
+        db.run(&format!("SET statement_timeout = '{limit} ms'"));
+        let failure = db.fails("SELECT wf_start('w', j) FROM big");
+        assert!(["57014", "54000"].contains(&failure.sqlstate.as_str()), "{failure:?}");
+    }
+    assert_eq!(cluster.logged("was terminated by signal"), 0);
+}
+
+#[test]
+fn running_pending_work_from_a_deferred_trigger_is_refused() {
+    let cluster = Cluster::with(&["pg_workflow.max_executors = 1"]);
+    let mut db = cluster.admin();
+    db.run(
+        "CREATE TABLE t (i int);
+         CREATE FUNCTION nested() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN CALL wf_run_pending(); RETURN NULL; END $$;
+         CREATE CONSTRAINT TRIGGER late AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION nested();
+         CREATE FUNCTION inserts(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+         BEGIN RETURN wf_step('insert', 'INSERT INTO t VALUES (1)'); END $$;
+         CREATE FUNCTION plain(input jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT to_jsonb(1) $$",
+    );
+    db.run("SELECT wf_start('inserts', id => 'i')");
+    assert_eq!(db.failure("i").sqlstate, "55000");
+    db.run("SELECT wf_start('plain', id => 'p')");
+    assert_eq!(db.result("p"), json!(1));
+    assert_eq!(db.count("wf.workers WHERE kind = 'executor'"), 1);
+}
