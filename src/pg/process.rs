@@ -68,8 +68,8 @@ pub(crate) fn start_dynamic(spec: &WorkerSpec) -> bool {
 pub(crate) fn install_signal_handlers() {
     // SAFETY: handlers that Postgres' own backends use. SIGINT (cancel) is set up by the worker's start code.
     unsafe {
-        pg_sys::pqsignal(SIGTERM, Some(raw::die));
-        pg_sys::pqsignal(SIGHUP, Some(raw::SignalHandlerForConfigReload));
+        raw::pqsignal(SIGTERM, Some(raw::die));
+        raw::pqsignal(SIGHUP, Some(raw::SignalHandlerForConfigReload));
         pg_sys::BackgroundWorkerUnblockSignals();
     }
 }

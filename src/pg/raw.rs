@@ -45,6 +45,9 @@ unsafe extern "C-unwind" {
     pub(super) fn interval_in(fcinfo: FunctionCallInfo) -> Datum;
     pub(super) fn ReleaseCurrentSubTransaction();
     pub(super) fn ProcessInterrupts();
+    // From PostgreSQL 18 on the name in C is a macro for the backend's own variant.
+    #[cfg_attr(feature = "pg18", link_name = "pqsignal_be")]
+    pub(super) fn pqsignal(signal: c_int, handler: Option<unsafe extern "C-unwind" fn(c_int)>);
     pub(super) fn die(signal: c_int);
     pub(super) fn SignalHandlerForConfigReload(signal: c_int);
     pub(super) fn standard_ProcessUtility(
