@@ -63,6 +63,7 @@ pub(crate) fn take(run: Locked, around: &mut Around) -> End {
     let mut turn = Turn {
         started: run.started_at.unwrap_or(now),
         cancel: None,
+        generation: 0,
         wrote: false,
         run,
         around,
@@ -99,6 +100,8 @@ pub(super) struct Turn<'a, 'b> {
     pub(super) started: Timestamp,
     /// A cancel that has not been delivered, with its reason.
     pub(super) cancel: Option<Option<String>>,
+    /// State of the function catalogue for which the code was last found to be the right version.
+    pub(super) generation: u64,
     /// This turn has written something that only a commit makes durable.
     pub(super) wrote: bool,
 }
@@ -118,10 +121,10 @@ impl Turn<'_, '_> {
         if pending && self.run.start_at.is_some_and(|start| start > now) {
             return Ok(None);
         }
-        let known = catalog::functions_generation();
+        self.generation = catalog::functions_generation();
         let code = code::load(self.run.def_id, self.run.owner)?;
         // An old version was restored, under a lock that others wait for.
-        self.wrote |= known != catalog::functions_generation();
+        self.wrote |= self.generation != catalog::functions_generation();
         if self.expired(now) {
             self.expire(&code);
             return Ok(None);
@@ -147,6 +150,12 @@ impl Turn<'_, '_> {
             };
             let (outcome, fired, after) = self.replay(code, history, patience);
             history = after;
+            match self.is_still_right(code) {
+                Ok(true) => {}
+                // What it wanted is forgotten: it may have been another version that wanted it.
+                Ok(false) => return self.want_alone(),
+                Err(error) => return self.close(Status::Failed, None, Some(&error)),
+            }
             let now = clock();
             if let Some(want) = history.take_want() {
                 // Whatever the function made of the unwinding (an error, or a value of a language that swallowed it).
@@ -219,6 +228,18 @@ impl Turn<'_, '_> {
             })
         });
         (outcome, fired, history)
+    }
+
+    /// False if the function was replaced or dropped so lately that the call may have met its new version. A change that
+    /// the call saw has also reached this process' caches by now.
+    fn is_still_right(&mut self, code: &Code) -> Result<bool, PgError> {
+        let generation = catalog::functions_generation();
+        if generation == self.generation {
+            return Ok(true);
+        }
+        let now = code::load(self.run.def_id, self.run.owner)?;
+        self.generation = generation;
+        Ok(now.function.signature == code.function.signature)
     }
 
     /// Nothing but this run's next step is in the transaction.
