@@ -35,8 +35,12 @@ fn main(database: Oid) {
         }
         // Idle from here on, so that whatever commits after the look below wakes us.
         slots::set_idle(true);
-        let taken = txn::transaction(|| scope::as_engine(|| batcher.take(Commits::Yes)));
-        scope::release_advisory_locks();
+        let taken = txn::transaction(|| {
+            let found = scope::as_engine(|| batcher.take(Commits::Yes));
+            // Before the commit, by which a client may learn that its instance has ended.
+            scope::release_advisory_locks();
+            found
+        });
         match taken {
             Ok(Found::Turns) => {}
             Ok(Found::Nothing) => {
@@ -45,6 +49,7 @@ fn main(database: Oid) {
                 }
             }
             Err(error) => {
+                scope::release_advisory_locks();
                 errdata::log(error.clone());
                 let pause = batcher.failed(error);
                 if super::belongs() != Belongs::Yes {
