@@ -82,15 +82,17 @@ pub(crate) fn take(run: Locked, around: &mut Around) -> End {
 pub(crate) fn give_up(run: &Locked, error: &PgError) {
     let now = clock();
     steps::abandon(run.run_id, now);
-    let error = Json::from_value(&error.to_json());
-    runs::close(
-        run.run_id,
-        Status::Failed,
-        None,
-        Some(&error),
-        run.started_at.unwrap_or(now),
-        now,
-    );
+    end(run, run.started_at.unwrap_or(now), Status::Failed, None, Some(error));
+}
+
+/// Writes the end of a run, takes its deadline's timer away and tells who waits for it.
+fn end(run: &Locked, started: Timestamp, status: Status, result: Option<&Json>, error: Option<&PgError>) {
+    let error = error.map(|error| Json::from_value(&error.to_json()));
+    let now = clock();
+    runs::close(run.run_id, status, result, error.as_ref(), started, now);
+    if let Some(deadline) = run.deadline.filter(|deadline| *deadline > now) {
+        timers::delete(deadline, run.run_id, timers::DEADLINE);
+    }
     hints::ended(run.run_id);
 }
 
@@ -472,13 +474,7 @@ impl Turn<'_, '_> {
     }
 
     fn close(&mut self, status: Status, result: Option<&Json>, error: Option<&PgError>) -> End {
-        let error = error.map(|error| Json::from_value(&error.to_json()));
-        let now = clock();
-        runs::close(self.run.run_id, status, result, error.as_ref(), self.started, now);
-        if let Some(deadline) = self.run.deadline.filter(|deadline| *deadline > now) {
-            timers::delete(deadline, self.run.run_id, timers::DEADLINE);
-        }
-        hints::ended(self.run.run_id);
+        end(&self.run, self.started, status, result, error);
         End::Settled
     }
 }
