@@ -24,6 +24,45 @@ BEGIN
     RETURN '1';
 END $$;
 
+-- The same as a procedure, whose steps need no replay.
+CREATE PROCEDURE many_steps_procedure(input jsonb, INOUT result jsonb) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1..(input->>'steps')::integer LOOP
+        CALL wf_step('add', 'INSERT INTO effects (n) VALUES (($1->>''n'')::bigint)', input, result);
+    END LOOP;
+    result := '1';
+END $$;
+
+-- Starts units in one step and waits until each has told it. input: {"id": its own, "units": 10000}
+CREATE PROCEDURE fan_out(input jsonb, INOUT result jsonb) LANGUAGE plpgsql AS $$
+DECLARE
+    told jsonb;
+BEGIN
+    CALL wf_step('start', $sql$
+        SELECT count(wf_start('fan_unit', jsonb_build_object('n', g, 'parent', $1->>'id')))
+        FROM generate_series(1, ($1->>'units')::integer) AS g
+    $sql$, input, told);
+    FOR i IN 1..(input->>'units')::integer LOOP
+        CALL wf_wait_signal('done', result => told);
+    END LOOP;
+    result := '1';
+END $$;
+
+-- No row is shared between units: each inserts what is its own.
+CREATE FUNCTION fan_unit(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN wf_step('add', $sql$
+        WITH added AS (INSERT INTO effects (n) VALUES (($1->>'n')::bigint))
+        SELECT wf_signal($1->>'parent', 'done')
+    $sql$, input);
+END $$;
+
+CREATE FUNCTION nap(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM wf_sleep_until((input->>'until')::timestamptz);
+    RETURN 'null';
+END $$;
+
 CREATE FUNCTION sleeper(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM wf_sleep('30 days');

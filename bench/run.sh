@@ -2,9 +2,11 @@
 # Measures throughput, latency and what a workflow costs, beside two yardsticks in the same run: one-row commits, and a
 # hand-written queue (queue.sql). Prints one table; all numbers are in target/bench/.
 #   QUICK=1          smaller and once, to try it
-#   FULL=1           also with SLEEPERS (1000000) workflows asleep
+#   FULL=1           also, once: beside many that sleep or have finished, under an old snapshot, many due at once
+#   SLEEPERS=1000000, FINISHED=5000000, DUE=100000, OLD_SECONDS=60   of FULL: how many, and how old the snapshot gets
 #   ROUNDS=3         medians over this many rounds
 #   BACKLOG=20000    workflows drained in each measurement
+#   UNITS=10000      workflows that one starts and waits for
 #   SECONDS_EACH=5   length of a pgbench run
 #   IDLE_SECONDS=30  length of the look at an idle server
 #   SKIP_BUILD=1     measures what is installed, which may be a debug build
@@ -18,9 +20,11 @@ OUT=$REPO/target/bench
 LIMIT=${LIMIT:-300} # seconds that anything here may take: beyond that it hangs
 
 if [[ ${QUICK:-} ]]; then
-    : "${ROUNDS:=1}" "${BACKLOG:=3000}" "${SECONDS_EACH:=2}" "${IDLE_SECONDS:=5}" "${STARTS:=100}" "${SLEEPERS:=20000}"
+    : "${ROUNDS:=1}" "${BACKLOG:=3000}" "${SECONDS_EACH:=2}" "${IDLE_SECONDS:=5}" "${STARTS:=100}" "${UNITS:=1000}"
+    : "${SLEEPERS:=20000}" "${FINISHED:=50000}" "${DUE:=3000}" "${OLD_SECONDS:=5}"
 fi
-: "${ROUNDS:=3}" "${BACKLOG:=20000}" "${SECONDS_EACH:=5}" "${IDLE_SECONDS:=30}" "${STARTS:=300}" "${SLEEPERS:=1000000}"
+: "${ROUNDS:=3}" "${BACKLOG:=20000}" "${SECONDS_EACH:=5}" "${IDLE_SECONDS:=30}" "${STARTS:=300}" "${UNITS:=10000}"
+: "${SLEEPERS:=1000000}" "${FINISHED:=5000000}" "${DUE:=100000}" "${OLD_SECONDS:=60}"
 TICK_US=$((1000000 / $(getconf CLK_TCK)))
 
 # --- talking to the server --------------------------------------------------------------------------------------------
@@ -224,6 +228,28 @@ queue() {
     drain "$1" queue "$BACKLOG" "$2" "$3" "CALL queue.fill($BACKLOG);" "CALL queue.drain($2, 64, ${4:-false})"
 }
 
+# fan_out NAME UNITS: one workflow that in one step starts as many as UNITS, each of which tells it when it is done.
+fan_out() {
+    local id=$1-$round cpu0 completed took effects
+    tidy wf_internal
+    cpu0=$(cpu_us)
+    psql -Xq -v ON_ERROR_STOP=1 -U bench -d bench >/dev/null \
+        -c "SELECT wf_start('fan_out', jsonb_build_object('id', '$id', 'units', $2), id => '$id')" \
+        -c "SELECT wf_result('$id', '$LIMIT s')" || die "$1 does not come to an end; log: $dir/log"
+    wait_drained
+    record "$1.cpu_us" "$(calc "($(cpu_us) - $cpu0) / $2")"
+    read -r completed took < <(ask bench "
+        SELECT (SELECT count(*) FROM wf_internal.runs u
+                WHERE u.created_at >= p.created_at AND u.status = 'completed' AND u.input->>'parent' = p.id),
+               extract(epoch FROM p.finished_at - p.created_at)
+        FROM wf_internal.runs p WHERE p.id = '$id'")
+    effects=$(ask bench 'SELECT count(*) FROM effects')
+    [[ $completed == "$2" && $effects == "$2" ]] ||
+        die "$1: of $2 units $completed have completed, and $effects rows are there; log: $dir/log"
+    record "$1.per_s" "$(calc "$2 / $took")"
+    printf '   %-28s %10.0f /s   %8.1f us\n' "$1" "$(calc "$2 / $took")" "$(calc "$took * 1e6 / $2")"
+}
+
 # use_executors N: from here on there are as many, and they have worked. Each commit of a start may call one more.
 use_executors() {
     local there deadline=$((SECONDS + 20))
@@ -275,6 +301,108 @@ sleepers() {
         wait_drained
         left=$((left - chunk))
     done
+}
+
+# Finished workflows of the last months, one step each, as they would be after them: the older the further to the left
+# in the indexes.
+finished() {
+    local left=$FINISHED chunk
+    say "$FINISHED workflows have finished"
+    set_server 'autovacuum = off'
+    while [[ $left -gt 0 ]]; do
+        chunk=$((left < 250000 ? left : 250000))
+        psql -Xq -v ON_ERROR_STOP=1 -d bench -v all="$FINISHED" -v done="$((FINISHED - left))" -v chunk="$chunk" \
+            -f "$HERE/finished.sql"
+        left=$((left - chunk))
+    done
+    # Inserted at the left of what is there, they have left half of each page empty, which in time they would not.
+    ask bench 'REINDEX TABLE wf_internal.runs'
+    ask bench 'REINDEX TABLE wf_internal.steps'
+    tidy wf_internal
+    set_server 'autovacuum = on'
+}
+
+# Nothing but the definitions stays.
+forget() {
+    wait_drained
+    ask bench 'TRUNCATE wf_internal.runs, wf_internal.steps, wf_internal.ready, wf_internal.timers, wf_internal.signals'
+}
+
+# flat NAME: what a start and a drain cost beside whatever else is there.
+flat() {
+    # Pages written the first time behind a checkpoint cost more: the same for all.
+    ask postgres CHECKPOINT
+    for ((round = 1; round <= ROUNDS; round++)); do
+        run_pgbench "start_$1" 1 start_later.sql -T "$SECONDS_EACH"
+        workflows "one_1_$1" one_step "$BACKLOG" 1
+    done
+    round=1
+}
+
+# Drains under one snapshot, behind which nothing that they delete can be removed: one a round, of which the last counts.
+old_snapshot() {
+    local hold holder deadline=$((SECONDS + 20))
+    local held="SELECT count(*) FROM pg_stat_activity WHERE application_name = 'old snapshot' AND backend_xmin IS NOT NULL"
+    say "a snapshot of $OLD_SECONDS s"
+    workflows no_snapshot one_step "$BACKLOG" 1
+    exec {hold}> >(PGAPPNAME='old snapshot' exec psql -Xq -d bench >/dev/null 2>&1)
+    holder=$!
+    # Its own end bounds a drain that does not get on: what is left of that is drained without.
+    printf '%s\n' "SET idle_in_transaction_session_timeout = '$((2 * OLD_SECONDS)) s';" \
+        'BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1;' >&"$hold"
+    until [[ $(ask postgres "$held") == 1 ]]; do
+        [[ $SECONDS -lt $deadline ]] || die 'the session that holds a snapshot does not come'
+        sleep 0.1
+    done
+    deadline=$((SECONDS + OLD_SECONDS))
+    round=0
+    while [[ $SECONDS -lt $deadline && $(ask postgres "$held") == 1 ]]; do
+        round=$((round + 1))
+        workflows old_snapshot one_step "$BACKLOG" 1
+    done
+    round=1
+    exec {hold}>&-
+    wait "$holder" || true
+}
+
+# How late a few sleepers among many are woken.
+wake() {
+    psql -Xq -v ON_ERROR_STOP=1 -U bench -d bench >/dev/null <<'SQL'
+SELECT wf_start('nap', jsonb_build_object('until', clock_timestamp() + make_interval(secs => 2 + n * 0.37)), id => 'nap-' || n) FROM generate_series(1, 5) AS n;
+SELECT wf_result('nap-' || n, '60 s') FROM generate_series(1, 5) AS n;
+SQL
+    record wake.late_us "$(ask bench "
+        SELECT max(extract(epoch FROM r.finished_at - (r.input->>'until')::timestamptz)) * 1e6
+        FROM wf_internal.runs r
+        WHERE r.id IN (SELECT 'nap-' || n FROM generate_series(1, 5) AS n)")"
+}
+
+# Many starts for the same second.
+due() {
+    local at left completed took effects deadline
+    say "$DUE workflows are due at once"
+    tidy wf_internal
+    at=$(ask postgres "SELECT date_trunc('second', now()) + make_interval(secs => 5 + $DUE / 4000)")
+    psql -Xq -v ON_ERROR_STOP=1 -U bench -d bench >/dev/null \
+        -c "SELECT count(wf_start('one_step', jsonb_build_object('n', g), start_at => '$at')) FROM generate_series(1, $DUE) AS g"
+    left=$(ask postgres "SELECT extract(epoch FROM '$at' - now())")
+    [[ $left != -* ]] || die "$DUE starts were not there when they were due"
+    sleep "$left"
+    deadline=$((SECONDS + LIMIT))
+    while [[ $(ask bench "SELECT EXISTS (SELECT FROM wf_internal.timers WHERE due_at <= '$at')") == t ]]; do
+        [[ $SECONDS -lt $deadline ]] || die "timers do not fall due; log: $dir/log"
+        sleep 0.2
+    done
+    wait_drained
+    read -r completed took < <(ask bench "
+        SELECT count(*) FILTER (WHERE status = 'completed'), extract(epoch FROM max(finished_at) - '$at')
+        FROM wf_internal.runs WHERE start_at = '$at'")
+    effects=$(ask bench 'SELECT count(*) FROM effects')
+    [[ $completed == "$DUE" && $effects == "$DUE" ]] ||
+        die "of $DUE that were due $completed have completed, and $effects rows are there; log: $dir/log"
+    record due.us "$(calc "$took * 1e6")"
+    record due.per_s "$(calc "$DUE / $took")"
+    printf '   %-28s %10.0f /s   %8.1f us\n' due "$(calc "$DUE / $took")" "$(calc "$took * 1e6 / $DUE")"
 }
 
 # --- the run ----------------------------------------------------------------------------------------------------------
@@ -338,12 +466,17 @@ one_round() {
     workflows five_1 many_steps "$BACKLOG" 5
     workflows chain_100 many_steps "$((BACKLOG / 500))" 100
     workflows chain_1000 many_steps "$((BACKLOG / 2500))" 1000
+    if [[ ! ${SKIP_PROCEDURES:-} ]]; then
+        workflows proc_1000 many_steps_procedure "$((BACKLOG / 2500))" 1000
+        workflows proc_10000 many_steps_procedure "$((BACKLOG / 10000 + 1))" 10000
+    fi
 
     use_executors 2
     queue queue_1x2 1 2
     workflows one_2 one_step "$BACKLOG" 1
     queue queue_5x2 5 2
     workflows five_2 many_steps "$BACKLOG" 5
+    [[ ${SKIP_PROCEDURES:-} ]] || fan_out fan_out "$UNITS"
 
     use_executors 4
     workflows one_4 one_step "$BACKLOG" 1
@@ -351,9 +484,27 @@ one_round() {
     run_pgbench latency 1 start_to_done.sql -t "$STARTS"
 }
 
+full() {
+    forget
+    use_executors 1
+    flat alone
+    old_snapshot
+    forget
+    use_executors 2
+    sleepers
+    wake
+    due
+    use_executors 1
+    idle idle_sleepers
+    flat sleepers
+    finished
+    flat finished
+}
+
 report() {
     psql -Xq -P pager=off -v ON_ERROR_STOP=1 -v raw="$OUT/raw.tsv" -v idle_seconds="$IDLE_SECONDS" \
-        -v backlog="$BACKLOG" -v rounds="$ROUNDS" -v sleepers="$SLEEPERS" -v json="$OUT/latest.json" \
+        -v backlog="$BACKLOG" -v rounds="$ROUNDS" -v units="$UNITS" -v sleepers="$SLEEPERS" -v finished="$FINISHED" \
+        -v due="$DUE" -v old_seconds="$OLD_SECONDS" -v json="$OUT/latest.json" \
         -v machine="$(nproc) x $(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1)" \
         -v library="$library" -v load="$(cut -d ' ' -f 1-3 /proc/loadavg)" -f "$HERE/report.sql" <"$OUT/raw.tsv"
 }
@@ -367,12 +518,6 @@ done
 round=1
 say "idle for $IDLE_SECONDS s"
 idle idle
-if [[ ${FULL:-} ]]; then
-    use_executors 1
-    workflows one_1_awake one_step "$BACKLOG" 1
-    sleepers
-    idle idle_sleepers
-    workflows one_1_sleepers one_step "$BACKLOG" 1
-fi
+[[ ! ${FULL:-} ]] || full
 report
 say "all numbers: ${OUT#"$REPO"/}/latest.json, each round's in raw.tsv"

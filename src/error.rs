@@ -36,8 +36,6 @@ pub(crate) enum Error {
     /// As a step's target.
     #[error("function \"{0}\" does not exist")]
     UnknownFunction(String),
-    #[error("{0} is a procedure")]
-    IsProcedure(String),
     #[error("{0} is not a function")]
     NotAFunction(String),
     #[error("function {0} has a result type that cannot be used")]
@@ -85,6 +83,8 @@ pub(crate) enum Error {
     #[error("{0} cannot be called inside a workflow")]
     InsideWorkflow(&'static str),
 
+    #[error("a workflow cannot end its transaction")]
+    TransactionEnded,
     #[error("workflow instance was cancelled")]
     Cancelled { reason: Option<String> },
     #[error("replay took another path than its history")]
@@ -119,7 +119,7 @@ impl Error {
             }
             TooLong { .. } | TooLarge { .. } => b"54000",
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
-            IsProcedure(_) | NotAFunction(_) => b"42809",
+            NotAFunction(_) => b"42809",
             AmbiguousFunction { .. } => b"42725",
             NoExecute(_) | NotYours(_) | NotConnectedAs(_) => b"42501",
             RoleCannotLogin(_) => b"28000",
@@ -127,6 +127,7 @@ impl Error {
             UnknownInstance(_) => b"42704",
             InstanceExists { .. } => b"42710",
             InstanceEnded { .. } | NotEnded { .. } | OutsideWorkflow(_) | InsideStep(_) | InsideWorkflow(_) => b"55000",
+            TransactionEnded => b"2D000",
             Diverged { .. } => b"WF001",
             InstanceCancelled { .. } | Cancelled { .. } => b"WF002",
             RunTimeout { .. } => b"WF003",
@@ -168,7 +169,9 @@ impl Error {
             UnknownFunction(_) => {
                 "A target of one word names a function, looked up in the search_path that the workflow was started with.".into()
             }
-            IsProcedure(_) => "Write the workflow as a function.".into(),
+            TransactionEnded => {
+                "Steps are committed for you; what has to commit in the middle is not a workflow's own code.".into()
+            }
             NotAFunction(_) => "Name a plain function.".into(),
             AmbiguousFunction { .. } => "Give the overloads names of their own.".into(),
             InputMismatch { hint, .. } => hint.clone(),

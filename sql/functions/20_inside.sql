@@ -5,12 +5,24 @@ CREATE FUNCTION wf_step(
     name    text,
     target  text,
     input   jsonb    DEFAULT '{}',
-    retry   jsonb    DEFAULT NULL,
-    timeout interval DEFAULT NULL
+    timeout interval DEFAULT NULL,
+    retry   jsonb    DEFAULT NULL
 ) RETURNS jsonb
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_step';
-COMMENT ON FUNCTION wf_step(text, text, jsonb, jsonb, interval) IS
+COMMENT ON FUNCTION wf_step(text, text, jsonb, interval, jsonb) IS
 'Runs a step once: its effects and its result commit together. target: name of a function or procedure (arguments by name from the keys of input; one jsonb parameter takes all of it), or SQL with input as $1. Returns to_jsonb of the result; a set as an array; of SQL, rows as an array (of values if there is one column, else of objects) and otherwise the number of rows changed. retry: {"max_attempts": 5, "first_delay": "1s", "backoff": 2, "max_delay": "1 min", "jitter": 0.1, "retry_on": ["40*"], "no_retry_on": []}; without it transient errors only are retried. timeout: of one attempt. Raises the step''s own error when it has failed for good, WF004 when it timed out, WF002 when the instance was cancelled.';
+
+CREATE PROCEDURE wf_step(
+    name    text,
+    target  text,
+    input   jsonb,
+    INOUT result jsonb,
+    retry   jsonb    DEFAULT NULL,
+    timeout interval DEFAULT NULL
+)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'wf_step_procedure';
+COMMENT ON PROCEDURE wf_step(text, text, jsonb, jsonb, jsonb, interval) IS
+'As the function wf_step, with the result in a variable, for workflows that are procedures: CALL wf_step(name, target, input, result). Where it may commit (outside of blocks with an EXCEPTION clause) the step runs where it is called, and costs the same however many came before.';
 
 CREATE FUNCTION wf_sleep(duration interval, name text DEFAULT 'sleep') RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_sleep';

@@ -9,9 +9,10 @@ use crate::pg::{Interval, Json, RunId, clock, value};
 
 const MAX_NAME: usize = 1024;
 
-fn name_at(args: Args, index: usize) -> Result<String, Error> {
-    let name: String = args.need(index, "name")?;
-    check_text("name", &name, MAX_NAME)?;
+/// In place: a long replay asks for thousands of them.
+fn name_at<'a>(args: Args, index: usize) -> Result<&'a str, Error> {
+    let name = args.text(index).ok_or(Error::NullArgument("name"))?;
+    check_text("name", name, MAX_NAME)?;
     Ok(name)
 }
 
@@ -24,19 +25,25 @@ fn target_at(args: Args, index: usize) -> Result<String, Error> {
     }
 }
 
+fn step_at(args: Args, retry: usize, timeout: usize) -> Result<StepCall, Error> {
+    Ok(StepCall {
+        target: target_at(args, 1)?,
+        input: args.need(2, "input")?,
+        retry: args.get(retry),
+        timeout: args.get(timeout),
+    })
+}
+
 sql_function!("wf_step", step);
 fn step(args: Args) -> Result<Return, Error> {
-    let name = name_at(args, 0)?;
-    let result = calls::step(&name, || {
-        Ok(StepCall {
-            name: name.clone(),
-            target: target_at(args, 1)?,
-            input: args.need(2, "input")?,
-            retry: args.get(3),
-            timeout: args.get(4),
-        })
-    })?;
-    Ok(Return::json(result.as_ref()))
+    let result = calls::step(name_at(args, 0)?, || step_at(args, 4, 3))?;
+    Ok(Return::kept(result.as_ref()))
+}
+
+sql_function!("wf_step_procedure", step_procedure);
+fn step_procedure(args: Args) -> Result<Return, Error> {
+    let result = calls::call_step(!args.atomic(), name_at(args, 0)?, || step_at(args, 4, 5))?;
+    Ok(Return::kept_row(result.as_ref()))
 }
 
 sql_function!("wf_sleep", sleep);
@@ -44,7 +51,7 @@ fn sleep(args: Args) -> Result<Return, Error> {
     let duration: Interval = args.need(0, "duration")?;
     // For the error of a time out of range (22008), which is the function's to see.
     duration.after(clock());
-    calls::sleep(&name_at(args, 1)?, Wake::After(duration), "wf_sleep")?;
+    calls::sleep(name_at(args, 1)?, Wake::After(duration), "wf_sleep")?;
     Ok(Return::void())
 }
 
@@ -57,7 +64,7 @@ fn sleep_until(args: Args) -> Result<Return, Error> {
             expected: "finite".to_owned(),
         });
     }
-    calls::sleep(&name_at(args, 1)?, Wake::At(at), "wf_sleep_until")?;
+    calls::sleep(name_at(args, 1)?, Wake::At(at), "wf_sleep_until")?;
     Ok(Return::void())
 }
 
@@ -67,14 +74,14 @@ fn wait_signal(args: Args) -> Result<Return, Error> {
     if let Some(timeout) = timeout {
         timeout.after(clock());
     }
-    let payload = calls::wait_signal(&name_at(args, 0)?, timeout)?;
-    Ok(Return::json(payload.as_ref()))
+    let payload = calls::wait_signal(name_at(args, 0)?, timeout)?;
+    Ok(Return::kept(payload.as_ref()))
 }
 
 sql_function!("wf_set", set);
 fn set(args: Args) -> Result<Return, Error> {
     let value: Json = args.need(1, "value")?;
-    calls::set(&name_at(args, 0)?, &value)?;
+    calls::set(name_at(args, 0)?, &value)?;
     Ok(Return::void())
 }
 

@@ -5,11 +5,13 @@
 //! taken are deleted in the same transaction.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
-use pg_workflow_core::batch::{BUDGET, MAX_STEPS, Pace};
+use pg_workflow_core::batch::{BUDGET, MAX_STEPS};
 
+use crate::engine::recall::Recall;
 use crate::engine::target;
-use crate::engine::turn::{self, Around, End};
+use crate::engine::turn::{self, End, Ended, Interrupted, Terms, Turn};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;
 use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, guard, interrupt, process, scope, txn};
@@ -20,7 +22,7 @@ use crate::store::{home, timers};
 /// Takes batches for one role, and remembers from one to the next.
 pub(crate) struct Batcher {
     owner: Oid,
-    pace: Pace,
+    recall: Rc<Recall>,
     /// The next batch is of one run.
     single: u32,
     /// Runs found locked by another executor once, and those found locked again after `contended` was announced.
@@ -53,6 +55,8 @@ pub(crate) enum Found {
 /// May the caller commit between batches?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Commits {
+    /// And a batch may commit in its middle, or end its transaction with an error and go on in the next one.
+    InPlace,
     Yes,
     /// Everything happens in one transaction that is not ours.
     No,
@@ -62,7 +66,7 @@ impl Batcher {
     pub(crate) fn new(owner: Oid) -> Self {
         Self {
             owner,
-            pace: Pace::default(),
+            recall: Rc::default(),
             single: 0,
             suspects: HashSet::new(),
             busy: Vec::new(),
@@ -75,10 +79,18 @@ impl Batcher {
 
     /// Takes one batch. As the engine, in a transaction.
     pub(crate) fn take(&mut self, commits: Commits) -> Found {
-        let size = if self.single > 0 { 1 } else { self.pace.size() };
         self.last_single = None;
         target::sweep();
         let begun = clock();
+        if let Some(interrupted) = self.recall.take_interrupted().and_then(|it| it.now(&self.recall)) {
+            self.go_on(interrupted, begun);
+            return Found::Turns;
+        }
+        let size = if self.single > 0 {
+            1
+        } else {
+            self.recall.pace(|pace| pace.size())
+        };
         let tickets = ready::claim(self.owner, size, &self.busy);
         if tickets.is_empty() {
             return Found::Nothing;
@@ -91,8 +103,8 @@ impl Batcher {
             slots::wake_executor(process::my_database(), self.owner);
         }
         let Claimed { mut locked, elsewhere } = self.lock(&tickets);
-        let until = (commits == Commits::Yes).then_some(begun + BUDGET);
-        let alone_in_transaction = locked.len() == 1 && commits == Commits::Yes;
+        let until = (commits != Commits::No).then_some(begun + BUDGET);
+        let alone_in_transaction = locked.len() == 1 && commits != Commits::No;
         if alone_in_transaction {
             self.last_single = locked.first().map(|run| run.run_id);
         }
@@ -104,27 +116,29 @@ impl Batcher {
         for ticket in &tickets {
             if let Some(position) = locked.iter().position(|run| run.run_id == ticket.run_id) {
                 let run = locked.swap_remove(position);
-                let (id, priority) = (run.run_id, i32::from(run.priority));
+                let id = run.run_id;
                 let alone = alone_in_transaction && turns == 0;
-                // One step a transaction, to find out which one it is.
-                let careful = self.trouble.as_ref().is_some_and(|(run, _)| *run == id);
-                let until = if careful { until.map(|_| begun) } else { until };
-                match scope::with_memory(|| self.turn(run, alone, until, &mut steps)) {
-                    End::Settled => {
-                        self.trouble.take_if(|(run, _)| *run == id);
-                        served.push(*ticket);
-                    }
-                    End::Yield => {
-                        // To the back of the queue: a chain of ten thousand steps must not keep the others waiting.
-                        ready::insert(self.owner, priority, id);
-                        served.push(*ticket);
-                    }
-                    End::Alone => {
-                        self.single = self.single.max(1) + 1;
-                        held.insert(id);
-                    }
-                }
+                let terms = Terms {
+                    alone,
+                    in_place: commits == Commits::InPlace,
+                    steps,
+                    ..self.terms(id, until, Some(*ticket))
+                };
+                let priority = i32::from(run.priority);
+                let ended = scope::with_memory(|| self.turn(run, terms));
+                steps = ended.steps;
                 turns += 1;
+                if ended.committed {
+                    // With a transaction of its own by now, which knows nothing of the other claims.
+                    served.clear();
+                }
+                if ended.end == End::Alone {
+                    held.insert(id);
+                }
+                served.extend(self.settle(id, priority, &ended));
+                if ended.committed {
+                    break;
+                }
             } else if !held.contains(&ticket.run_id) {
                 // A second hint for a run whose turn was just taken, or for one that is gone.
                 served.push(*ticket);
@@ -133,16 +147,76 @@ impl Batcher {
                 break;
             }
         }
+        self.finish(&served, turns, begun);
+        Found::Turns
+    }
+
+    fn terms(&mut self, run: RunId, until: Option<Timestamp>, ticket: Option<Ticket>) -> Terms {
+        Terms {
+            alone: true,
+            until,
+            in_place: true,
+            // One step a transaction, to find out which one it is.
+            careful: self.trouble.as_ref().is_some_and(|(other, _)| *other == run),
+            forced: None,
+            steps: 0,
+            ticket,
+        }
+    }
+
+    /// Goes on with a turn whose last transaction had to be aborted, if nobody else has taken the run over.
+    fn go_on(&mut self, interrupted: Interrupted, begun: Timestamp) {
+        hints::holding();
+        slots::set_idle(false);
+        let id = interrupted.run_id();
+        let version = interrupted.version();
+        let run = runs::lock(&vec![id]).pop().filter(|run| run.version == version);
+        let Some(run) = run.filter(|run| run.status.is_open()) else {
+            return;
+        };
+        self.last_single = Some(id);
+        let ticket = interrupted.ticket().and_then(ready::retake);
+        let terms = self.terms(id, Some(begun + BUDGET), ticket);
+        let priority = i32::from(run.priority);
+        let ended = scope::with_memory(|| Turn::go_on(interrupted, run, terms));
+        let served: Vec<Ticket> = self.settle(id, priority, &ended).into_iter().collect();
+        self.finish(&served, 1, begun);
+    }
+
+    /// What a turn's end means for the queue; returns the hint that is served.
+    fn settle(&mut self, run: RunId, priority: i32, ended: &Ended) -> Option<Ticket> {
+        match ended.end {
+            End::Settled => {
+                self.trouble.take_if(|(other, _)| *other == run);
+                ended.ticket
+            }
+            End::Yield => {
+                // To the back of the queue: a chain of ten thousand steps must not keep the others waiting.
+                ready::insert(self.owner, priority, run);
+                ended.ticket
+            }
+            End::Alone => {
+                self.single = self.single.max(1) + 1;
+                None
+            }
+        }
+    }
+
+    fn finish(&mut self, served: &[Ticket], turns: u32, begun: Timestamp) {
         slots::set_unoccupied();
-        ready::delete(&served);
-        self.pace.observe(turns, clock() - begun);
+        ready::delete(served);
+        self.recall.pace(|pace| pace.observe(turns, clock() - begun));
         self.single = self.single.saturating_sub(1);
         self.failures = 0;
         if let Some((_, times)) = &mut self.trouble {
             // The turn itself went well: if anything fails now, it is the commit.
             *times = 1;
         }
-        Found::Turns
+    }
+
+    /// True if the last transaction was ended by an error that is part of a turn: it is aborted, and the next one goes on.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.recall.is_interrupted()
     }
 
     /// Locks the runs of a batch and sets those aside that another executor holds.
@@ -170,37 +244,37 @@ impl Batcher {
         Claimed { locked, elsewhere }
     }
 
-    fn turn(&mut self, run: Locked, alone: bool, until: Option<Timestamp>, steps: &mut u32) -> End {
+    fn turn(&mut self, run: Locked, mut terms: Terms) -> Ended {
+        let (id, ticket, steps) = (run.run_id, terms.ticket, terms.steps);
+        let settled = || Ended {
+            end: End::Settled,
+            steps,
+            ticket,
+            committed: false,
+        };
         if !run.status.is_open() {
             if run.controlled {
-                crate::store::inbox::take_cancels(run.run_id);
+                crate::store::inbox::take_cancels(id);
             }
-            return End::Settled;
+            return settled();
         }
-        if self
+        let forced = self.forced.take_if(|(other, _)| *other == id).map(|(_, error)| error);
+        let in_vain = self
             .trouble
             .as_ref()
-            .is_some_and(|(id, times)| *id == run.run_id && *times > 2)
-            && let Some((_, error)) = self.forced.take_if(|(id, _)| *id == run.run_id)
-        {
-            turn::give_up(&run, &error);
-            return End::Settled;
+            .is_some_and(|(other, times)| *other == id && *times > 2);
+        match forced {
+            Some(error) if in_vain => {
+                turn::give_up(&run, &error);
+                return settled();
+            }
+            forced => terms.forced = forced,
         }
         // A cancel meant for the run before must not hit this one.
         if !slots::stops_here() {
             interrupt::withdraw();
         }
-        let forced = self.forced.take_if(|(id, _)| *id == run.run_id).map(|(_, error)| error);
-        turn::take(
-            run,
-            &mut Around {
-                pace: &mut self.pace,
-                alone,
-                until,
-                forced,
-                steps,
-            },
-        )
+        turn::take(run, terms, &self.recall)
     }
 
     /// The transaction of the last batch has failed with `error`. Returns how long to pause before the next, in
@@ -224,7 +298,7 @@ impl Batcher {
             }
             None => self.single = self.single.max(64),
         }
-        self.pace.reset();
+        self.recall.pace(|pace| pace.reset());
         if self.failures < 3 { 0 } else { 1_000_000 }
     }
 
@@ -264,7 +338,7 @@ pub(crate) fn run_pending(commits: Commits) {
                 }
                 (move_timers(), batcher.take(commits))
             });
-            if commits == Commits::Yes
+            if commits != Commits::No
                 && let Err(error) = txn::commit_and_chain()
             {
                 if error.sqlstate == QUERY_CANCELED {

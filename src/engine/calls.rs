@@ -6,9 +6,10 @@ use std::ffi::CString;
 use pg_workflow_core::policy::RetryPolicy;
 
 use crate::engine::history::{Answer, History, Wake, Want};
+use crate::engine::in_place::Stage;
 use crate::engine::step::StepSpec;
 use crate::error::Error;
-use crate::pg::errdata::{PgError, QUERY_CANCELED};
+use crate::pg::errdata::{INTERNAL_ERROR, PgError, QUERY_CANCELED};
 use crate::pg::value::{timestamp_from_json, timestamp_json};
 use crate::pg::{Interval, Json, Timestamp, clock, guard, txn};
 use crate::store::steps::Kind;
@@ -17,8 +18,8 @@ use crate::store::steps::Kind;
 enum Scene {
     /// Anything else: a client's session, a worker between turns.
     Outside,
-    /// A workflow function decides; it may ask, and only read.
-    Deciding(Box<History>),
+    /// A workflow function decides; it may ask, and only read. A procedure may have what it needs to act where it stands.
+    Deciding(Box<History>, Option<Box<Stage>>),
     /// A step acts; it may write, and not ask.
     Acting,
 }
@@ -29,10 +30,29 @@ thread_local! {
 
 /// Runs `f`, which calls a workflow function, with `history` to answer from, and gives it back.
 pub(crate) fn deciding<T>(history: History, f: impl FnOnce() -> T) -> (T, History) {
-    match in_scene(Scene::Deciding(Box::new(history)), f) {
-        (result, Scene::Deciding(history)) => (result, *history),
-        (_, Scene::Outside | Scene::Acting) => unreachable!("scenes do not overlap"),
+    match in_scene(Scene::Deciding(Box::new(history), None), f) {
+        (result, Scene::Deciding(history, _)) => (result, *history),
+        (_, Scene::Outside | Scene::Acting) => guard::throw(lost()),
     }
+}
+
+/// As [`deciding`], for a procedure whose steps run where they are called. No stage comes back if an error has struck the
+/// engine in the middle of a step: then nothing that is remembered of the run is of use.
+pub(crate) fn deciding_in_place<T>(
+    history: History,
+    stage: Stage,
+    f: impl FnOnce() -> T,
+) -> (T, History, Option<Stage>) {
+    let run = history.run();
+    match in_scene(Scene::Deciding(Box::new(history), Some(Box::new(stage))), f) {
+        (result, Scene::Deciding(history, stage)) => (result, *history, stage.map(|stage| *stage)),
+        (result, Scene::Outside | Scene::Acting) => (result, History::empty(run), None),
+    }
+}
+
+/// What is left when the state of a replay was lost with an error that somebody swallowed.
+pub(crate) fn lost() -> PgError {
+    PgError::new(INTERNAL_ERROR, "workflow was lost in the middle of a step")
 }
 
 /// Runs `f`, which runs a step.
@@ -53,7 +73,7 @@ fn in_scene<T>(scene: Scene, f: impl FnOnce() -> T) -> (T, Scene) {
 pub(crate) fn require_outside(function: &'static str) -> Result<(), Error> {
     SCENE.with_borrow(|scene| match scene {
         Scene::Outside => Ok(()),
-        Scene::Deciding(_) => Err(Error::InsideWorkflow(function)),
+        Scene::Deciding(..) => Err(Error::InsideWorkflow(function)),
         Scene::Acting => Err(Error::InsideStep(function)),
     })
 }
@@ -62,7 +82,7 @@ pub(crate) fn require_outside(function: &'static str) -> Result<(), Error> {
 /// transaction.
 pub(crate) fn require_writable(function: &'static str) -> Result<(), Error> {
     SCENE.with_borrow(|scene| match scene {
-        Scene::Deciding(_) => Err(Error::InsideWorkflow(function)),
+        Scene::Deciding(..) => Err(Error::InsideWorkflow(function)),
         Scene::Outside | Scene::Acting => Ok(()),
     })?;
     txn::require_writable(&CString::new(format!("{function}()")).unwrap_or_default());
@@ -71,7 +91,7 @@ pub(crate) fn require_writable(function: &'static str) -> Result<(), Error> {
 
 fn with_history<T>(function: &'static str, f: impl FnOnce(&mut History) -> Result<T, Error>) -> Result<T, Error> {
     SCENE.with_borrow_mut(|scene| match scene {
-        Scene::Deciding(history) => f(history),
+        Scene::Deciding(history, _) => f(history),
         Scene::Outside => Err(Error::OutsideWorkflow(function)),
         Scene::Acting => Err(Error::InsideStep(function)),
     })
@@ -90,18 +110,17 @@ fn deliver(answer: Answer) -> Option<Json> {
     }
 }
 
-/// Arguments of `wf_step`.
+/// Arguments of `wf_step`, without its name.
 pub(crate) struct StepCall {
-    pub(crate) name: String,
     pub(crate) target: String,
     pub(crate) input: Json,
     pub(crate) retry: Option<Json>,
     pub(crate) timeout: Option<Interval>,
 }
 
-pub(crate) fn step(name: &str, read: impl FnOnce() -> Result<StepCall, Error>) -> Result<Option<Json>, Error> {
-    let answer = with_history("wf_step", |history| {
-        history.answer(Kind::Step, name, clock(), |index| {
+fn ask_step(name: &str, read: impl FnOnce() -> Result<StepCall, Error>) -> Result<Answer, Error> {
+    with_history("wf_step", |history| {
+        history.answer(Kind::Step, name, |index| {
             let call = read()?;
             let spec = StepSpec {
                 target: call.target,
@@ -110,12 +129,37 @@ pub(crate) fn step(name: &str, read: impl FnOnce() -> Result<StepCall, Error>) -
                 timeout: call.timeout.map(|timeout| positive(timeout, "timeout")).transpose()?,
             };
             Ok(Want::Step {
-                name: call.name,
+                name: name.to_owned(),
                 index,
                 spec,
             })
         })
-    })?;
+    })
+}
+
+/// `wf_step` as a function: recorded, or unwinding.
+pub(crate) fn step(name: &str, read: impl FnOnce() -> Result<StepCall, Error>) -> Result<Option<Json>, Error> {
+    ask_step(name, read).map(deliver)
+}
+
+/// `wf_step` as a procedure: where it may commit, the step runs here and now.
+pub(crate) fn call_step(
+    may_commit: bool,
+    name: &str,
+    read: impl FnOnce() -> Result<StepCall, Error>,
+) -> Result<Option<Json>, Error> {
+    let answer = ask_step(name, read)?;
+    if !matches!(answer, Answer::Unwind) || !may_commit || !txn::at_top_level() {
+        return Ok(deliver(answer));
+    }
+    // Taken out of the scene meanwhile: the step is a scene of its own.
+    let scene = SCENE.replace(Scene::Outside);
+    let Scene::Deciding(mut history, Some(mut stage)) = scene else {
+        SCENE.replace(scene);
+        return Ok(deliver(answer));
+    };
+    let answer = stage.act(&mut history);
+    SCENE.replace(Scene::Deciding(history, Some(stage)));
     Ok(deliver(answer))
 }
 
@@ -140,7 +184,7 @@ pub(crate) fn positive(interval: Interval, name: &'static str) -> Result<i64, Er
 
 pub(crate) fn sleep(name: &str, until: Wake, function: &'static str) -> Result<(), Error> {
     let answer = with_history(function, |history| {
-        history.answer(Kind::Sleep, name, clock(), |_| {
+        history.answer(Kind::Sleep, name, |_| {
             Ok(Want::Sleep {
                 name: name.to_owned(),
                 until,
@@ -153,7 +197,7 @@ pub(crate) fn sleep(name: &str, until: Wake, function: &'static str) -> Result<(
 
 pub(crate) fn wait_signal(name: &str, timeout: Option<Interval>) -> Result<Option<Json>, Error> {
     let answer = with_history("wf_wait_signal", |history| {
-        history.answer(Kind::Signal, name, clock(), |_| {
+        history.answer(Kind::Signal, name, |_| {
             Ok(Want::Signal {
                 name: name.to_owned(),
                 timeout,

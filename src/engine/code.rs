@@ -96,7 +96,7 @@ fn pinned(definition: &Definition, owner: Oid) -> Result<Function, PgError> {
     // The owner had the privilege when the instance was started.
     if !look().is_some_and(|function| function.executable) {
         run_ddl(&format!(
-            "GRANT EXECUTE ON FUNCTION {} TO {}",
+            "GRANT EXECUTE ON ROUTINE {} TO {}",
             copy_signature(definition, &copy),
             catalog::quote_identifier(&role_name(owner))
         ));
@@ -118,14 +118,17 @@ fn copy_signature(definition: &Definition, copy: &str) -> String {
 
 /// Creates the old version under the name `copy`.
 fn restore(definition: &Definition, copy: &str) -> Result<(), PgError> {
-    let original = format!(
-        "CREATE OR REPLACE FUNCTION {}.{}(",
+    let name = format!(
+        "{}.{}(",
         catalog::quote_identifier(&definition.schema),
         catalog::quote_identifier(&definition.function)
     );
-    let rest = definition
-        .source
-        .strip_prefix(&original)
+    let (create, rest) = ["FUNCTION", "PROCEDURE"]
+        .into_iter()
+        .find_map(|sort| {
+            let head = format!("CREATE OR REPLACE {sort} {name}");
+            Some((format!("CREATE {sort}"), definition.source.strip_prefix(&head)?))
+        })
         .ok_or_else(|| lost(definition, "Its source does not begin as expected.".to_owned()))?;
     let owner = role_name(definition.function_owner);
     let signature = copy_signature(definition, copy);
@@ -142,13 +145,13 @@ fn restore(definition: &Definition, copy: &str) -> Result<(), PgError> {
         }
         scope::as_restricted(definition.function_owner, || {
             run_ddl("SET LOCAL check_function_bodies = off");
-            run_ddl(&format!("CREATE FUNCTION {VERSIONS}.{copy}({rest}"));
-            run_ddl(&format!("REVOKE ALL ON FUNCTION {signature} FROM PUBLIC"));
+            run_ddl(&format!("{create} {VERSIONS}.{copy}({rest}"));
+            run_ddl(&format!("REVOKE ALL ON ROUTINE {signature} FROM PUBLIC"));
         });
         if lend {
             run_ddl(&format!("REVOKE CREATE ON SCHEMA {VERSIONS} FROM {owner_name}"));
         }
-        run_ddl(&format!("ALTER EXTENSION pg_workflow ADD FUNCTION {signature}"));
+        run_ddl(&format!("ALTER EXTENSION pg_workflow ADD ROUTINE {signature}"));
     })
     .map_err(|error| lost(definition, format!("{}.", error.message)).into())
 }

@@ -63,9 +63,6 @@ pub(crate) fn resolve(workflow: &str, input: &Json) -> Result<Resolved, Error> {
 }
 
 fn resolve_function(workflow: &str, function: &Function, options: &Json) -> Result<Resolved, Error> {
-    if function.is_procedure {
-        return Err(Error::IsProcedure(function.signature.clone()));
-    }
     let search_path = scope::search_path();
     let key = (
         workflow.to_owned(),

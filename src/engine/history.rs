@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use crate::engine::step::StepSpec;
 use crate::error::Error;
-use crate::pg::{Interval, Json, PgError, RunId, Timestamp};
+use crate::pg::{Interval, Json, PgError, RunId, Timestamp, clock};
 use crate::store::steps::{self, Kind, StepRow, StepStatus};
 
 /// What a run's function wants that its history does not have.
@@ -51,18 +51,18 @@ pub(crate) enum Answer {
 
 struct Entry {
     row: StepRow,
-    /// The replay that last asked for it.
+    /// The replay that last asked for it, if it asks out of order.
     asked_in: u32,
     /// Not in the table yet: values and settings, which are written with the next thing that is.
     unwritten: bool,
 }
 
-/// Entries of one kind and name, in order of occurrence, and how many of them the current replay has asked for.
+/// Entries of one kind and name, in order of occurrence, and how many of them the current replay has asked for (kept
+/// only while it asks out of order).
 #[derive(Default)]
 struct Named {
     entries: Vec<usize>,
     asked: usize,
-    replay: u32,
 }
 
 /// History of one run.
@@ -72,8 +72,11 @@ pub(crate) struct History {
     index: HashMap<(Kind, String), Named>,
     /// Number of the current replay.
     replay: u32,
-    /// Entries that it has asked for.
+    /// Entries that it has asked for: while `in_order` the first ones.
     asked: usize,
+    /// A deterministic function asks in the order in which it was recorded, so that the next answer is the next entry,
+    /// without a look into the index. Only one with calls that were begun side by side does not.
+    in_order: bool,
     want: Option<Want>,
 }
 
@@ -86,6 +89,7 @@ impl History {
             index: HashMap::new(),
             replay: 0,
             asked: 0,
+            in_order: true,
             want: None,
         }
     }
@@ -96,6 +100,24 @@ impl History {
             history.push(row, false);
         }
         history
+    }
+
+    pub(crate) fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// Number of recorded calls.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Roughly the memory that it takes, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        let json = |value: &Option<Json>| value.as_ref().map_or(0, Json::size);
+        let entry = |entry: &Entry| {
+            2 * size_of::<Entry>() + 2 * entry.row.name.len() + json(&entry.row.result) + json(&entry.row.error)
+        };
+        self.entries.iter().map(entry).sum()
     }
 
     fn push(&mut self, row: StepRow, unwritten: bool) -> usize {
@@ -117,6 +139,7 @@ impl History {
     pub(crate) fn begin_replay(&mut self) {
         self.replay += 1;
         self.asked = 0;
+        self.in_order = true;
         self.want = None;
     }
 
@@ -124,14 +147,22 @@ impl History {
         self.want.take()
     }
 
+    pub(crate) fn note_want(&mut self, want: Want) {
+        self.want = Some(want);
+    }
+
     /// Finds the recorded entry for the next occurrence of `kind` and `name`.
     fn ask(&mut self, kind: Kind, name: &str) -> Option<usize> {
-        // One allocation a call; a borrowed key for a pair needs a detour that is not worth it before it is measured.
-        let named = self.index.entry((kind, name.to_owned())).or_default();
-        if named.replay != self.replay {
-            named.replay = self.replay;
-            named.asked = 0;
+        if self.in_order {
+            let position = self.asked;
+            let entry = self.entries.get(position)?;
+            if entry.row.kind == kind && entry.row.name == name {
+                self.asked += 1;
+                return Some(position);
+            }
+            self.leave_order();
         }
+        let named = self.index.get_mut(&(kind, name.to_owned()))?;
         let position = *named.entries.get(named.asked)?;
         named.asked += 1;
         self.entries[position].asked_in = self.replay;
@@ -139,12 +170,22 @@ impl History {
         Some(position)
     }
 
+    /// From here on the replay asks by the index.
+    fn leave_order(&mut self) {
+        self.in_order = false;
+        for entry in &mut self.entries[..self.asked] {
+            entry.asked_in = self.replay;
+        }
+        for named in self.index.values_mut() {
+            named.asked = named.entries.partition_point(|position| *position < self.asked);
+        }
+    }
+
     /// The answer to a call: recorded, or noted as a want made by `want`.
     pub(crate) fn answer(
         &mut self,
         kind: Kind,
         name: &str,
-        now: Timestamp,
         want: impl FnOnce(Option<usize>) -> Result<Want, Error>,
     ) -> Result<Answer, Error> {
         if self.want.is_some() {
@@ -157,7 +198,7 @@ impl History {
             match row.status {
                 StepStatus::Completed => return Ok(Answer::Value(row.result.clone())),
                 StepStatus::Failed | StepStatus::Cancelled => return Ok(Answer::Raise(row_error(row))),
-                StepStatus::Retrying if row.due_at.is_none_or(|due| due <= now) => {
+                StepStatus::Retrying if row.due_at.is_none_or(|due| due <= clock()) => {
                     self.want = Some(want(Some(position))?);
                 }
                 StepStatus::Waiting | StepStatus::Retrying => self.want = Some(Want::Blocked),
@@ -189,6 +230,16 @@ impl History {
         Answer::Value(Some(result))
     }
 
+    /// The answer that the last entry now has, for the call that made it: it does not ask again.
+    pub(crate) fn answer_last(&mut self) -> Answer {
+        let Some(last) = self.entries.last() else {
+            return Answer::Unwind;
+        };
+        let (kind, name, result) = (last.row.kind, last.row.name.clone(), last.row.result.clone());
+        self.ask(kind, &name);
+        Answer::Value(result)
+    }
+
     /// If a call that is not recorded comes while recorded ones have not been asked for: the other path.
     fn departure(&self, found: &str) -> Option<Want> {
         self.unasked().map(|expected| Want::Diverged {
@@ -202,7 +253,11 @@ impl History {
         if self.asked == self.entries.len() {
             return None;
         }
-        let entry = self.entries.iter().find(|entry| entry.asked_in != self.replay)?;
+        let entry = if self.in_order {
+            self.entries.get(self.asked)?
+        } else {
+            self.entries.iter().find(|entry| entry.asked_in != self.replay)?
+        };
         Some(describe(entry.row.kind, &entry.row.name))
     }
 
@@ -225,18 +280,30 @@ impl History {
         }
     }
 
-    /// Writes values and settings made since the last entry that was written; true if there were any.
-    pub(crate) fn flush(&mut self, now: Timestamp) -> bool {
-        let first = self
-            .entries
+    fn first_unwritten(&self) -> usize {
+        self.entries
             .iter()
             .rposition(|entry| !entry.unwritten)
-            .map_or(0, |last| last + 1);
+            .map_or(0, |last| last + 1)
+    }
+
+    /// Writes values and settings made since the last entry that was written; true if there were any.
+    pub(crate) fn flush(&mut self, now: Timestamp) -> bool {
+        let first = self.first_unwritten();
         for entry in &mut self.entries[first..] {
             steps::insert(self.run, &entry.row, now, Some(now));
             entry.unwritten = false;
         }
         first < self.entries.len()
+    }
+
+    /// Forgets values and settings that were not written: the next replay makes them anew.
+    pub(crate) fn forget_unwritten(&mut self) {
+        for entry in self.entries.drain(self.first_unwritten()..) {
+            if let Some(named) = self.index.get_mut(&(entry.row.kind, entry.row.name)) {
+                named.entries.pop();
+            }
+        }
     }
 
     /// Appends an entry to history and table.

@@ -1,11 +1,14 @@
 //! Use cases. `turn` is the heart: replay a workflow function against its history, then do the one thing it wants next.
 
+mod act;
 pub(crate) mod batch;
 pub(crate) mod calls;
 pub(crate) mod code;
 pub(crate) mod define;
 pub(crate) mod history;
+mod in_place;
 pub(crate) mod observe;
+mod recall;
 pub(crate) mod send;
 pub(crate) mod start;
 mod step;

@@ -12,7 +12,7 @@ use pg_workflow_core::target::is_name;
 
 use crate::error::Error;
 use crate::pg::spi::{self, Output, UserPlan, types};
-use crate::pg::{Json, Oid, catalog, scope};
+use crate::pg::{Datum, Json, Oid, catalog, scope};
 use crate::store::functions::{self, Function, Mode};
 
 /// Runs a target given as text: the name of a function, or SQL.
@@ -164,16 +164,9 @@ fn keys_of(input: &Json) -> Option<BTreeSet<String>> {
 /// Calls a function or procedure with an input that fits it.
 pub(crate) fn call(function: &Function, input: &Json) -> Option<Json> {
     let _running = Running::begin();
-    let fitting = if takes_whole(function) {
-        fit(function, None)
-    } else {
-        fit(function, keys_of(input).as_ref())
-    };
-    let how = fitting.unwrap_or_else(|mismatch| {
-        check(function, Err(mismatch)).map_or_else(|error| error.throw(), |()| Call::Named(Vec::new()))
-    });
+    let how = fitting(function, input);
     if function.is_procedure {
-        return call_procedure(function, &how, input);
+        return call_procedure(function, &how, input, |sql, types, args| plan(sql, types).run(args));
     }
     let sql = call_sql(function, &how);
     let output = plan(&sql, &[types::JSONB]).run(&[Some(input.datum())]);
@@ -186,6 +179,24 @@ pub(crate) fn call(function: &Function, input: &Json) -> Option<Json> {
     };
     output.free();
     result
+}
+
+/// Calls a procedure so that it may commit. Not in a subtransaction.
+pub(crate) fn call_in_place(procedure: &Function, input: &Json) -> Option<Json> {
+    let _running = Running::begin();
+    call_procedure(procedure, &fitting(procedure, input), input, spi::call_nonatomic)
+}
+
+/// How a function is called with an input that was found to fit it.
+fn fitting(function: &Function, input: &Json) -> Call {
+    let fitting = if takes_whole(function) {
+        fit(function, None)
+    } else {
+        fit(function, keys_of(input).as_ref())
+    };
+    fitting.unwrap_or_else(|mismatch| {
+        check(function, Err(mismatch)).map_or_else(|error| error.throw(), |()| Call::Named(Vec::new()))
+    })
 }
 
 /// Converts the values of an input that fits to the parameters' types, for the errors that this may raise.
@@ -251,7 +262,12 @@ fn record(parameters: &[Parameter], given: &[usize]) -> String {
 }
 
 /// CALL takes no subquery in its arguments: they are computed first and passed as typed values.
-fn call_procedure(function: &Function, how: &Call, input: &Json) -> Option<Json> {
+fn call_procedure(
+    function: &Function,
+    how: &Call,
+    input: &Json,
+    run: impl Fn(&str, &[Oid], &[Option<Datum>]) -> Output,
+) -> Option<Json> {
     let name = qualified(function);
     let output = match how {
         Call::Whole { type_name } => {
@@ -260,7 +276,7 @@ fn call_procedure(function: &Function, how: &Call, input: &Json) -> Option<Json>
                 Mode::InOut { .. } | Mode::Out => "NULL".to_owned(),
             });
             let sql = format!("CALL {name}({})", args.collect::<Vec<_>>().join(", "));
-            plan(&sql, &[types::JSONB]).run(&[Some(input.datum())])
+            run(&sql, &[types::JSONB], &[Some(input.datum())])
         }
         Call::Named(given) => {
             let parameters = inputs(function);
@@ -278,7 +294,7 @@ fn call_procedure(function: &Function, how: &Call, input: &Json) -> Option<Json>
             }
             let sql = format!("CALL {name}({})", args.join(", "));
             if given.is_empty() {
-                plan(&sql, &[]).run(&[])
+                run(&sql, &[], &[])
             } else {
                 let columns = given
                     .iter()
@@ -290,7 +306,7 @@ fn call_procedure(function: &Function, how: &Call, input: &Json) -> Option<Json>
                 );
                 let values = plan(&select, &[types::JSONB]).run(&[Some(input.datum())]);
                 let arg_types = values.column_types();
-                let output = plan(&sql, &arg_types).run(&values.row_datums(0));
+                let output = run(&sql, &arg_types, &values.row_datums(0));
                 values.free();
                 output
             }

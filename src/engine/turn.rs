@@ -4,47 +4,52 @@
 //! The caller owns the transaction, has locked the run's row and runs as the engine. The function runs in a
 //! subtransaction that is always rolled back, read-only: it decides and never acts. Each step runs in a subtransaction
 //! of its own that is kept; its record is written beside it. So whenever the caller commits, effects and history agree.
+//! A procedure may run its steps where they are called, without a replay: see [`super::in_place`].
+//!
+//! Invariant: a transaction that changes a run's history also writes its row. So an unchanged row means an unchanged
+//! history, and what a process remembers of it is still true.
 
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::rc::Rc;
 
-use pg_workflow_core::batch::{MAX_STEPS, PATIENCE, Pace};
-use pg_workflow_core::policy::Verdict;
+use pg_workflow_core::batch::{MAX_STEPS, PATIENCE};
 
 use crate::engine::code::{self, Code};
-use crate::engine::history::{History, Wake, Want};
-use crate::engine::step::{self, Attempt, Company, StepSpec};
-use crate::engine::{calls, target};
+use crate::engine::history::History;
+use crate::engine::recall::Recall;
+use crate::engine::step::Attempt;
+use crate::engine::{calls, step, target};
 use crate::error::{CANCELLED, Error};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;
-use crate::pg::{Json, PgError, Timestamp, catalog, clock, guard, interrupt, process, scope, txn};
+use crate::pg::{Json, PgError, RunId, Timestamp, catalog, clock, guard, interrupt, process, scope, txn};
+use crate::store::ready::{self, Ticket};
 use crate::store::runs::{self, Locked, Status};
-use crate::store::steps::{Kind, StepStatus};
-use crate::store::{inbox, ready, steps, timers};
+use crate::store::{inbox, steps, timers};
 
 /// What the transaction around a turn is like.
-pub(crate) struct Around<'a> {
-    pub(crate) pace: &'a mut Pace,
+pub(crate) struct Terms {
     /// No other run is in this transaction.
     pub(crate) alone: bool,
     /// When to commit what there is; `None` where the caller cannot commit.
     pub(crate) until: Option<Timestamp>,
+    /// Steps may commit where they are called: the process is an executor.
+    pub(crate) in_place: bool,
+    /// Commit behind each step, to find out which one makes the commit fail.
+    pub(crate) careful: bool,
     /// The transaction of the last attempt failed at its commit: the next step of this run failed with this.
     pub(crate) forced: Option<PgError>,
     /// Steps run in this transaction so far.
-    pub(crate) steps: &'a mut u32,
-}
-
-impl Around<'_> {
-    /// Time to commit what there is.
-    pub(crate) fn is_over(&self) -> bool {
-        self.until
-            .is_some_and(|until| *self.steps >= MAX_STEPS || clock() >= until)
-    }
+    pub(crate) steps: u32,
+    /// The claimed hint that has led here.
+    pub(crate) ticket: Option<Ticket>,
 }
 
 /// Time that the function of a cancelled run has for its way to the call at which it is told, in microseconds.
 const CANCEL_PATIENCE: i64 = 1_000_000;
+
+/// Recorded calls from which on replaying a procedure costs more than a transaction of its own.
+const LONG: usize = 16;
 
 /// How a turn ended. All but `Alone` have written whatever there was to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,24 +62,29 @@ pub(crate) enum End {
     Alone,
 }
 
+/// What the caller learns of a turn.
+pub(crate) struct Ended {
+    pub(crate) end: End,
+    pub(crate) steps: u32,
+    /// The hint behind it: the claimed one, or the one that has taken its place.
+    pub(crate) ticket: Option<Ticket>,
+    /// It has committed on its way: locks that the caller took before are gone.
+    pub(crate) committed: bool,
+}
+
 /// Takes a turn for `run`, which is open.
-pub(crate) fn take(run: Locked, around: &mut Around) -> End {
+pub(crate) fn take(run: Locked, terms: Terms, recall: &Rc<Recall>) -> Ended {
     let now = clock();
-    let mut turn = Turn {
-        started: run.started_at.unwrap_or(now),
-        cancel: None,
-        generation: 0,
-        wrote: false,
-        run,
-        around,
-    };
-    if turn.run.controlled {
-        turn.cancel = inbox::take_cancels(turn.run.run_id).into_iter().next();
-    }
-    match turn.prepare(now) {
-        Ok(Some((code, history))) => turn.play(&code, history),
-        Ok(None) => End::Settled,
-        Err(error) => turn.close(Status::Failed, None, Some(&error)),
+    let mut turn = Turn::new(run, terms, Rc::clone(recall), now);
+    turn.read_controls();
+    let mut history = History::empty(turn.run.run_id);
+    match turn.prepare(&mut history, now) {
+        Ok(Some(code)) => turn.play(code, history),
+        Ok(None) => turn.ended(End::Settled),
+        Err(error) => {
+            let end = turn.close(Status::Failed, None, Some(&error));
+            turn.ended(end)
+        }
     }
 }
 
@@ -96,24 +106,129 @@ fn end(run: &Locked, started: Timestamp, status: Status, result: Option<&Json>, 
     hints::ended(run.run_id);
 }
 
-pub(super) struct Turn<'a, 'b> {
+pub(crate) struct Turn {
     pub(super) run: Locked,
-    pub(super) around: &'a mut Around<'b>,
+    pub(super) terms: Terms,
+    pub(super) recall: Rc<Recall>,
     pub(super) started: Timestamp,
     /// A cancel that has not been delivered, with its reason.
     pub(super) cancel: Option<Option<String>>,
     /// State of the function catalogue for which the code was last found to be the right version.
     pub(super) generation: u64,
-    /// This turn has written something that only a commit makes durable.
+    /// The call that runs may have met another version than the pinned one: to be looked at before anything is done.
+    pub(super) unchecked: bool,
+    /// This transaction has written something for this run.
     pub(super) wrote: bool,
+    /// Commits in place so far.
+    pub(super) commits: u32,
+    /// When the call in place began, how long it took to get to its first call without an answer, and what its own code
+    /// is allowed, in microseconds.
+    pub(super) began: Timestamp,
+    pub(super) replay_took: i64,
+    pub(super) own_patience: Option<i64>,
+    /// The call in place is to make room for others.
+    pub(super) yields: bool,
+    /// The last call in place came to no step that it could run.
+    pub(super) in_vain: bool,
+    /// The last step that was run in place, if the procedure has not gone on to another since.
+    pub(super) last_in_place: Option<String>,
+    /// An attempt of the wanted step that was made in place and did not succeed, with the time at which it began.
+    pub(super) tried: Option<(Attempt, Timestamp)>,
 }
 
-type Ready = (Rc<Code>, History);
-type Outcome = Result<Option<Json>, PgError>;
+/// A call of the function that has come to an end.
+pub(super) struct Passage {
+    pub(super) code: Rc<Code>,
+    pub(super) history: History,
+    pub(super) outcome: Result<Option<Json>, PgError>,
+    /// The timer has fired.
+    pub(super) fired: bool,
+    /// What the function itself was allowed, in microseconds.
+    pub(super) patience: Option<i64>,
+}
 
-impl Turn<'_, '_> {
+/// A turn whose transaction was aborted by the error that has left a procedure.
+pub(crate) struct Interrupted {
+    pub(super) turn: Turn,
+    pub(super) passage: Passage,
+    pub(super) next: Next,
+}
+
+/// How an interrupted turn goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing was lost: by what the procedure wanted when it was left.
+    Follow,
+    /// Uncommitted steps are lost: from what is in the tables.
+    Anew,
+    /// Not now: others are waiting, and a hint is in the queue.
+    Later,
+}
+
+impl Interrupted {
+    pub(crate) fn run_id(&self) -> RunId {
+        self.turn.run.run_id
+    }
+
+    /// That of the run's row, as long as nobody else has taken a turn.
+    pub(crate) fn version(&self) -> i32 {
+        self.turn.run.version
+    }
+
+    pub(crate) fn ticket(&self) -> Option<Ticket> {
+        self.turn.terms.ticket
+    }
+
+    /// The turn, if it is to be gone on with now. Otherwise what is remembered of it is kept for its next one.
+    pub(crate) fn now(self, recall: &Recall) -> Option<Self> {
+        if self.next == Next::Later {
+            recall.keep(self.run_id(), self.version(), self.passage.history);
+            return None;
+        }
+        Some(self)
+    }
+}
+
+impl Turn {
+    fn new(run: Locked, terms: Terms, recall: Rc<Recall>, now: Timestamp) -> Self {
+        Self {
+            started: run.started_at.unwrap_or(now),
+            run,
+            terms,
+            recall,
+            cancel: None,
+            generation: 0,
+            unchecked: false,
+            wrote: false,
+            commits: 0,
+            began: now,
+            replay_took: 0,
+            own_patience: None,
+            yields: false,
+            in_vain: false,
+            last_in_place: None,
+            tried: None,
+        }
+    }
+
+    fn read_controls(&mut self) {
+        if self.run.controlled {
+            let asked = inbox::take_cancels(self.run.run_id).into_iter().next();
+            self.cancel = self.cancel.take().or(asked);
+        }
+    }
+
+    fn ended(&self, end: End) -> Ended {
+        Ended {
+            end,
+            steps: self.terms.steps,
+            ticket: self.terms.ticket,
+            committed: self.commits > 0,
+        }
+    }
+
     /// What comes before the first replay. `None`: nothing to do now.
-    fn prepare(&mut self, now: Timestamp) -> Result<Option<Ready>, PgError> {
+    fn prepare(&mut self, history: &mut History, now: Timestamp) -> Result<Option<Rc<Code>>, PgError> {
         let pending = self.run.status == Status::Pending;
         if pending && self.cancel.is_some() {
             let reason = self.cancel.take().flatten();
@@ -123,100 +238,165 @@ impl Turn<'_, '_> {
         if pending && self.run.start_at.is_some_and(|start| start > now) {
             return Ok(None);
         }
-        self.generation = catalog::functions_generation();
-        let code = code::load(self.run.def_id, self.run.owner)?;
-        // An old version was restored, under a lock that others wait for.
-        self.wrote |= self.generation != catalog::functions_generation();
+        let code = self.load_code()?;
         if self.expired(now) {
             self.expire(&code);
             return Ok(None);
         }
         if pending {
-            return Ok(Some((code, History::empty(self.run.run_id))));
+            return Ok(Some(code));
         }
-        let mut history = History::load(self.run.run_id);
-        let news = self.settle_open(&mut history, now);
+        let kept = self.recall.history(self.run.run_id, self.run.version);
+        *history = kept.unwrap_or_else(|| History::load(self.run.run_id));
+        let news = self.settle_open(history, now);
         // A hint for nothing: back to waiting, without a replay.
         if self.run.status == Status::Waiting && !news {
             return Ok(None);
         }
-        Ok(Some((code, history)))
+        Ok(Some(code))
+    }
+
+    fn load_code(&mut self) -> Result<Rc<Code>, PgError> {
+        self.generation = catalog::functions_generation();
+        let code = code::load(self.run.def_id, self.run.owner)?;
+        // An old version was restored, under a lock that others wait for.
+        self.wrote |= self.generation != catalog::functions_generation();
+        Ok(code)
     }
 
     /// Replays until the run ends, waits or has to yield.
-    fn play(&mut self, code: &Code, mut history: History) -> End {
+    fn play(mut self, mut code: Rc<Code>, mut history: History) -> Ended {
         loop {
             txn::check_for_interrupts();
+            let in_place = self.acts_in_place(&code);
+            if !in_place
+                && !self.in_vain
+                && self.terms.in_place
+                && code.function.is_procedure
+                && history.len() >= LONG
+            {
+                let end = self.want_alone(history);
+                return self.ended(end);
+            }
             let Some(patience) = self.patience("") else {
-                return self.want_alone();
+                let end = self.want_alone(history);
+                return self.ended(end);
             };
-            let (outcome, fired, after) = self.replay(code, history, patience);
-            history = after;
-            match self.is_still_right(code) {
-                Ok(true) => {}
-                // What it wanted is forgotten: it may have been another version that wanted it.
-                Ok(false) => return self.want_alone(),
-                Err(error) => return self.close(Status::Failed, None, Some(&error)),
+            self.unchecked = true;
+            let passage;
+            (self, passage) = if in_place {
+                self.pass_in_place(code, history, patience)
+            } else {
+                let passage = self.replay(code, history, patience);
+                (self, passage)
+            };
+            code = Rc::clone(&passage.code);
+            match self.follow(passage) {
+                Break(end) => return self.ended(end),
+                Continue(after) => history = after,
             }
-            let now = clock();
-            if let Some(want) = history.take_want() {
-                // Whatever the function made of the unwinding (an error, or a value of a language that swallowed it).
-                match self.fulfil(code, &mut history, want, now) {
-                    Some(end) => return end,
-                    None => {
-                        if self.around.is_over() {
-                            return self.yield_turn();
-                        }
-                        continue;
-                    }
-                }
+        }
+    }
+
+    /// Goes on with what was interrupted, in a new transaction that has locked the run again and found it unchanged.
+    pub(crate) fn go_on(interrupted: Interrupted, run: Locked, terms: Terms) -> Ended {
+        let Interrupted {
+            mut turn,
+            passage,
+            next,
+        } = interrupted;
+        let now = clock();
+        turn.run = run;
+        turn.terms = terms;
+        turn.commits = 0;
+        turn.yields = false;
+        turn.read_controls();
+        if next == Next::Follow {
+            let code = Rc::clone(&passage.code);
+            return match turn.follow(passage) {
+                Break(end) => turn.ended(end),
+                Continue(history) => turn.play(code, history),
+            };
+        }
+        // What this process remembers is of before the steps were lost; the tables are right.
+        let mut history = History::empty(turn.run.run_id);
+        turn.last_in_place = None;
+        turn.tried = None;
+        match turn.prepare(&mut history, now) {
+            Ok(Some(code)) => turn.play(code, history),
+            Ok(None) => turn.ended(End::Settled),
+            Err(error) => {
+                let end = turn.close(Status::Failed, None, Some(&error));
+                turn.ended(end)
             }
-            return match outcome {
-                Ok(result) => self.returned(&mut history, result, now),
-                Err(error) if error.sqlstate == QUERY_CANCELED && slots::take_cancel() => {
-                    // Interrupted in the function's own code: it goes on to its next call, to be told there.
-                    let asked = inbox::take_cancels(self.run.run_id).into_iter().next();
-                    self.cancel = self.cancel.take().or(asked);
-                    continue;
-                }
-                Err(error) if error.sqlstate == QUERY_CANCELED && fired => {
-                    if let Some(reason) = self.cancel.take() {
-                        // It does not get to a call: no more waiting for it.
-                        history.flush(now);
-                        return self.close(Status::Cancelled, None, Some(&Error::Cancelled { reason }.into()));
-                    }
-                    // A timer's milliseconds may end a little before the deadline does.
-                    if patience.is_none() || self.expired(now) {
-                        return self.expire(code);
-                    }
-                    self.around.pace.observe_step(self.run.def_id, "", PATIENCE);
-                    self.want_alone()
-                }
-                Err(error) if error.sqlstate == QUERY_CANCELED && slots::stops_here() => guard::throw(error),
-                Err(error) => {
+        }
+    }
+
+    /// Does what a passage has come to; goes on if there is a new answer, by a replay.
+    fn follow(&mut self, passage: Passage) -> ControlFlow<End, History> {
+        let Passage {
+            code,
+            mut history,
+            outcome,
+            fired,
+            patience,
+        } = passage;
+        match self.is_still_right(&code) {
+            Ok(true) => {}
+            // What it wanted is forgotten: it may have been another version that wanted it.
+            Ok(false) => return Break(self.want_alone(history)),
+            Err(error) => return Break(self.close(Status::Failed, None, Some(&error))),
+        }
+        let now = clock();
+        if let Some(want) = history.take_want() {
+            // Whatever the function made of the unwinding (an error, or a value of a language that swallowed it).
+            return match self.fulfil(&code, &mut history, want, now) {
+                Some(End::Alone) => Break(self.want_alone(history)),
+                Some(end) => Break(end),
+                None if self.is_over() => Break(self.yield_turn(history)),
+                None => Continue(history),
+            };
+        }
+        match outcome {
+            Ok(result) => Break(self.returned(&mut history, result, now)),
+            Err(error) if error.sqlstate == QUERY_CANCELED && slots::take_cancel() => {
+                // Interrupted in the function's own code: it goes on to its next call, to be told there.
+                let asked = inbox::take_cancels(self.run.run_id).into_iter().next();
+                self.cancel = self.cancel.take().or(asked);
+                Continue(history)
+            }
+            Err(error) if error.sqlstate == QUERY_CANCELED && fired => {
+                if let Some(reason) = self.cancel.take() {
+                    // It does not get to a call: no more waiting for it.
                     history.flush(now);
-                    let status = if error.sqlstate == CANCELLED {
-                        Status::Cancelled
-                    } else {
-                        Status::Failed
-                    };
-                    self.close(status, None, Some(&error))
+                    return Break(self.close(Status::Cancelled, None, Some(&Error::Cancelled { reason }.into())));
                 }
-            };
+                // A timer's milliseconds may end a little before the deadline does.
+                if patience.is_none() || self.expired(now) {
+                    return Break(self.expire(&code));
+                }
+                self.recall
+                    .pace(|pace| pace.observe_step(self.run.def_id, "", PATIENCE));
+                Break(self.want_alone(history))
+            }
+            Err(error) if error.sqlstate == QUERY_CANCELED && slots::stops_here() => guard::throw(error),
+            Err(error) => {
+                history.flush(now);
+                let status = if error.sqlstate == CANCELLED {
+                    Status::Cancelled
+                } else {
+                    Status::Failed
+                };
+                Break(self.close(status, None, Some(&error)))
+            }
         }
     }
 
     /// Calls the function once, to its end or to the first call that has no answer.
-    fn replay(&mut self, code: &Code, mut history: History, patience: Option<i64>) -> (Outcome, bool, History) {
-        slots::set_busy(self.run.run_id, "");
-        process::report_running(&format!("workflow {} instance {}", code.workflow, self.run.id));
+    fn replay(&mut self, code: Rc<Code>, mut history: History, patience: Option<i64>) -> Passage {
+        self.announce(&code);
         history.begin_replay();
-        let deadline = self.run.deadline.map(|deadline| (deadline - clock()).max(1));
-        let cancel = self.cancel.as_ref().map(|_| CANCEL_PATIENCE);
-        let limit = if cancel.is_some() { cancel } else { patience }
-            .into_iter()
-            .chain(deadline)
-            .min();
+        let limit = self.limit(patience);
         let ((outcome, fired), history) = calls::deciding(history, || {
             scope::as_owner(self.run.owner, &code.search_path, || {
                 if let Some(limit) = limit {
@@ -229,14 +409,33 @@ impl Turn<'_, '_> {
                 (outcome, interrupt::disarm())
             })
         });
-        (outcome, fired, history)
+        Passage {
+            code,
+            history,
+            outcome,
+            fired,
+            patience,
+        }
+    }
+
+    /// Shows others that the function runs.
+    pub(super) fn announce(&self, code: &Code) {
+        slots::set_busy(self.run.run_id, "");
+        process::report_running(&format!("workflow {} instance {}", code.workflow, self.run.id));
+    }
+
+    /// Time after which the function's own code is interrupted.
+    pub(super) fn limit(&self, patience: Option<i64>) -> Option<i64> {
+        let deadline = self.run.deadline.map(|deadline| (deadline - clock()).max(1));
+        let cancel = self.cancel.as_ref().map(|_| CANCEL_PATIENCE);
+        cancel.or(patience).into_iter().chain(deadline).min()
     }
 
     /// False if the function was replaced or dropped so lately that the call may have met its new version. A change that
     /// the call saw has also reached this process' caches by now.
-    fn is_still_right(&mut self, code: &Code) -> Result<bool, PgError> {
+    pub(super) fn is_still_right(&mut self, code: &Code) -> Result<bool, PgError> {
         let generation = catalog::functions_generation();
-        if generation == self.generation {
+        if !std::mem::take(&mut self.unchecked) || generation == self.generation {
             return Ok(true);
         }
         let now = code::load(self.run.def_id, self.run.owner)?;
@@ -244,27 +443,34 @@ impl Turn<'_, '_> {
         Ok(now.function.signature == code.function.signature)
     }
 
+    /// Time to commit what there is.
+    pub(super) fn is_over(&self) -> bool {
+        self.terms
+            .until
+            .is_some_and(|until| self.terms.careful || self.terms.steps >= MAX_STEPS || clock() >= until)
+    }
+
     /// Nothing but this run's next step is in the transaction.
-    fn fresh(&self) -> bool {
+    pub(super) fn fresh(&self) -> bool {
         // Where there is no other transaction to be had, this one has to do.
-        self.around.until.is_none() || (self.around.alone && !self.wrote)
+        self.terms.until.is_none() || (self.terms.alone && !self.wrote)
     }
 
     /// How long `what` (a step, or the function itself: empty) may take in this transaction; `None`: it wants one of its
     /// own. What is not known to be slow is interrupted when it turns out to be: then what came before it is committed,
     /// and it runs again alone. So nobody waits for it, neither neighbours nor those who want to see what came before.
-    fn patience(&self, what: &str) -> Option<Option<i64>> {
-        if self.around.until.is_none() {
+    pub(super) fn patience(&self, what: &str) -> Option<Option<i64>> {
+        if self.terms.until.is_none() {
             return Some(None);
         }
-        if !self.around.pace.is_slow(self.run.def_id, what) {
+        if !self.recall.pace(|pace| pace.is_slow(self.run.def_id, what)) {
             return Some(Some(PATIENCE));
         }
         if !self.fresh() {
             return None;
         }
         // This process will be occupied: another is to see to the rest, if there is any.
-        if ready::has_others(self.run.owner, self.run.run_id) {
+        if scope::as_engine(|| ready::has_others(self.run.owner, self.run.run_id)) {
             slots::wake_executor(process::my_database(), self.run.owner);
         }
         Some(None)
@@ -285,168 +491,30 @@ impl Turn<'_, '_> {
         }
     }
 
-    /// Does what the function wants. `None`: there is a new answer, replay again.
-    fn fulfil(&mut self, code: &Code, history: &mut History, want: Want, now: Timestamp) -> Option<End> {
-        self.wrote |= history.flush(now);
-        if self.expired(now) {
-            return Some(self.expire(code));
-        }
-        self.notice_cancel();
-        if self.cancel.is_some() && !history.open().is_empty() {
-            // Delivered at what the run waits for (or was about to try again), not at a later call.
-            self.settle_open(history, now);
-            return None;
-        }
-        let (kind, name) = match want {
-            Want::Diverged { expected, found } => {
-                let error = Error::Diverged { expected, found }.into();
-                return Some(self.close(Status::Failed, None, Some(&error)));
-            }
-            Want::Blocked => return Some(self.wait(history)),
-            Want::Step { name, index, spec } => {
-                if self.cancel.is_none() {
-                    return self.run_step(code, history, &name, index, &spec);
-                }
-                (Kind::Step, name)
-            }
-            Want::Sleep { name, until } => {
-                if self.cancel.is_none() {
-                    let due = match until {
-                        Wake::After(interval) => interval.after(now),
-                        Wake::At(at) => at,
-                    };
-                    return self.begin_wait(history, Kind::Sleep, &name, Some(due), now);
-                }
-                (Kind::Sleep, name)
-            }
-            Want::Signal { name, timeout } => {
-                if self.cancel.is_none() {
-                    return self.begin_signal(history, &name, timeout, now);
-                }
-                (Kind::Signal, name)
-            }
-        };
-        let reason = self.cancel.take().flatten();
-        self.record_cancelled(history, kind, &name, reason, now);
-        None
-    }
-
-    /// Looks for a cancel that was committed since the turn began; true if there is one to deliver.
-    fn notice_cancel(&mut self) -> bool {
-        if self.cancel.is_none() && slots::take_cancel() {
-            self.cancel = inbox::take_cancels(self.run.run_id).into_iter().next();
-        }
-        self.cancel.is_some()
-    }
-
-    /// The call that the function stands at fails with WF002.
-    fn record_cancelled(
-        &mut self,
-        history: &mut History,
-        kind: Kind,
-        name: &str,
-        reason: Option<String>,
-        now: Timestamp,
-    ) {
-        let mut row = history.new_row(kind, name);
-        row.status = StepStatus::Cancelled;
-        row.error = Some(cancellation(reason));
-        history.append(row, now, now);
-        self.wrote = true;
-    }
-
-    fn run_step(
-        &mut self,
-        code: &Code,
-        history: &mut History,
-        name: &str,
-        index: Option<usize>,
-        spec: &StepSpec,
-    ) -> Option<End> {
-        let Some(patience) = self.patience(name) else {
-            return Some(self.want_alone());
-        };
-        let company = Company {
-            patience,
-            fresh: self.fresh(),
-        };
-        *self.around.steps += 1;
-        let started = clock();
-        let attempt = match self.around.forced.take() {
-            Some(error) => Attempt::Failed(error),
-            None => step::attempt(&self.run, code, name, spec, company),
-        };
-        let now = clock();
-        let number = index.map_or(0, |i| history.row(i).attempt) + 1;
-        let (status, result, error, due) = match attempt {
-            Attempt::TakesLong => {
-                self.around.pace.observe_step(self.run.def_id, name, PATIENCE);
-                return Some(self.want_alone());
-            }
-            Attempt::Conflict => return Some(self.want_alone()),
-            Attempt::Done(result) => {
-                self.around.pace.observe_step(self.run.def_id, name, now - started);
-                (StepStatus::Completed, result, None, None)
-            }
-            Attempt::Cancelled => {
-                let reason = inbox::take_cancels(self.run.run_id).into_iter().next().flatten();
-                (StepStatus::Cancelled, None, Some(cancellation(reason)), None)
-            }
-            Attempt::Expired => return Some(self.expire(code)),
-            Attempt::Failed(error) => {
-                let due = match step::verdict(code, spec, number, &error) {
-                    Verdict::Retry(delay) => Some(now.saturating_add(delay)),
-                    Verdict::Fail => None,
-                };
-                let status = if due.is_some() {
-                    StepStatus::Retrying
-                } else {
-                    StepStatus::Failed
-                };
-                (status, None, Some(Json::from_value(&error.to_json())), due)
-            }
-        };
-        self.wrote = true;
-        let change = |row: &mut crate::store::steps::StepRow| {
-            row.status = status;
-            row.attempt = number;
-            row.result = result;
-            row.error = error;
-            row.due_at = due;
-        };
-        let n = match index {
-            Some(position) => {
-                history.settle(position, now, change);
-                history.row(position).n
-            }
-            None => {
-                let mut row = history.new_row(Kind::Step, name);
-                change(&mut row);
-                let n = row.n;
-                history.append(row, started, now);
-                n
-            }
-        };
-        self.set_timer(due, n);
-        (status == StepStatus::Retrying).then(|| self.wait(history))
-    }
-
     /// Commit now, go on in the next transaction.
-    fn yield_turn(&mut self) -> End {
+    fn yield_turn(&mut self, history: History) -> End {
         self.put_cancel_back();
-        if self.run.status != Status::Running {
-            runs::set_open(self.run.run_id, Status::Running, None, self.started);
-        }
+        self.set_running();
+        self.recall.keep(self.run.run_id, txn::current_id(), history);
         End::Yield
     }
 
     /// The next thing wants a transaction of its own. What this turn has written is committed first.
-    fn want_alone(&mut self) -> End {
+    fn want_alone(&mut self, history: History) -> End {
         self.put_cancel_back();
-        if self.wrote && self.run.status != Status::Running {
-            runs::set_open(self.run.run_id, Status::Running, None, self.started);
-        }
+        let version = if self.wrote {
+            self.set_running();
+            txn::current_id()
+        } else {
+            self.run.version
+        };
+        self.recall.keep(self.run.run_id, version, history);
         End::Alone
+    }
+
+    /// The run's row says that it is on its way, and changes with its history.
+    pub(super) fn set_running(&self) {
+        runs::set_open(self.run.run_id, Status::Running, None, self.started);
     }
 
     /// A cancel that was taken out of its table and not delivered would be lost with this turn.
@@ -462,18 +530,18 @@ impl Turn<'_, '_> {
         }
     }
 
-    fn expired(&self, now: Timestamp) -> bool {
+    pub(super) fn expired(&self, now: Timestamp) -> bool {
         self.run.deadline.is_some_and(|deadline| deadline <= now)
     }
 
     /// The run's deadline has passed: it fails, whatever it stands at.
-    fn expire(&mut self, code: &Code) -> End {
+    pub(super) fn expire(&mut self, code: &Code) -> End {
         steps::abandon(self.run.run_id, clock());
         let error = step::run_timeout(&self.run, code);
         self.close(Status::Failed, None, Some(&error))
     }
 
-    fn close(&mut self, status: Status, result: Option<&Json>, error: Option<&PgError>) -> End {
+    pub(super) fn close(&mut self, status: Status, result: Option<&Json>, error: Option<&PgError>) -> End {
         end(&self.run, self.started, status, result, error);
         End::Settled
     }

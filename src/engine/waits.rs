@@ -9,7 +9,7 @@ use crate::store::runs::{self, Status};
 use crate::store::steps::{Kind, StepStatus};
 use crate::store::{inbox, timers};
 
-impl Turn<'_, '_> {
+impl Turn {
     /// Ends the waits that have come to an end; true if there was one, or a retry is due.
     pub(super) fn settle_open(&mut self, history: &mut History, now: Timestamp) -> bool {
         let mut news = self.cancel.is_some();

@@ -145,6 +145,11 @@ pub(crate) fn take_cancel() -> bool {
     mine(|slot| std::mem::take(&mut slot.cancel)).unwrap_or(false)
 }
 
+/// As [`take_cancel`], leaving the request for the one who acts on it.
+pub(crate) fn is_cancelled() -> bool {
+    mine(|slot| slot.cancel).unwrap_or(false)
+}
+
 /// Scheduler: true if extension or home may have changed since the last call.
 pub(crate) fn take_recheck() -> bool {
     mine(|slot| std::mem::take(&mut slot.recheck)).unwrap_or(false)
@@ -184,9 +189,11 @@ pub(crate) fn executors(database: Oid, role: Oid) -> (usize, bool) {
         .unwrap_or((0, false))
 }
 
-/// Wakes an executor of the role, or has one started.
-pub(crate) fn wake_executor(database: Oid, role: Oid) {
-    STATE.with(|state| state.wake_executor(database, role));
+/// Wakes an executor of the role, or has one started. False if all that it may have are busy.
+pub(crate) fn wake_executor(database: Oid, role: Oid) -> bool {
+    STATE
+        .with(|state| state.wake_executor(database, role))
+        .unwrap_or(false)
 }
 
 /// Asks the executor that has been idle longest, of any other role or database, to end. False if there is none.

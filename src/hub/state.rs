@@ -164,8 +164,8 @@ impl State {
         self.wake_launcher();
     }
 
-    /// Wakes an idle executor of the role, or asks the scheduler for one more if the role may have it.
-    pub(super) fn wake_executor(&mut self, database: Oid, role: Oid) {
+    /// Wakes an idle executor of the role, or asks the scheduler for one more if the role may have it. False if neither.
+    pub(super) fn wake_executor(&mut self, database: Oid, role: Oid) -> bool {
         let mut count = 0;
         for slot in self
             .of(Kind::Executor, database)
@@ -174,13 +174,15 @@ impl State {
             if slot.idle {
                 slot.idle = false;
                 slot.latch.set();
-                return;
+                return true;
             }
             count += 1;
         }
-        if count < settings::max_executors() {
+        let may_have_more = count < settings::max_executors();
+        if may_have_more {
             self.ask_executor(database, role);
         }
+        may_have_more
     }
 
     pub(super) fn ask_executor(&mut self, database: Oid, role: Oid) {

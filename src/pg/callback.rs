@@ -14,10 +14,29 @@ thread_local! {
 /// transaction is about to be prepared for two-phase commit: if it says yes, PREPARE is refused.
 /// `on_end` must not fail: the transaction is over. Registered at first call only.
 pub(crate) fn at_transaction_end(on_end: fn(committed: bool), has_effects: fn() -> bool) {
+    ON_END.set(Some(on_end));
+    REFUSE_PREPARE.set(Some(has_effects));
+    watch_transactions();
+}
+
+/// Registers for the ends of transactions; once a process.
+pub(super) fn watch_transactions() {
+    thread_local! {
+        static WATCHING: Cell<bool> = const { Cell::new(false) };
+    }
     unsafe extern "C-unwind" fn callback(event: pg_sys::XactEvent::Type, _: *mut c_void) {
         match event {
+            pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => super::guard::entry(|| {
+                if super::txn::refuses_commit() {
+                    return Err(crate::error::Error::TransactionEnded);
+                }
+                Ok(())
+            }),
             pg_sys::XactEvent::XACT_EVENT_COMMIT => end(true),
-            pg_sys::XactEvent::XACT_EVENT_ABORT => end(false),
+            pg_sys::XactEvent::XACT_EVENT_ABORT => {
+                super::txn::note_abort();
+                end(false);
+            }
             pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => super::guard::entry(|| {
                 if REFUSE_PREPARE.get().is_some_and(|has_effects| has_effects()) {
                     return Err(crate::error::Error::PrepareTransaction);
@@ -32,8 +51,7 @@ pub(crate) fn at_transaction_end(on_end: fn(committed: bool), has_effects: fn() 
             on_end(committed);
         }
     }
-    if ON_END.replace(Some(on_end)).is_none() {
-        REFUSE_PREPARE.set(Some(has_effects));
+    if !WATCHING.replace(true) {
         // SAFETY: once a process.
         unsafe { pg_sys::RegisterXactCallback(Some(callback), std::ptr::null_mut()) };
     }

@@ -44,6 +44,34 @@ impl Return {
         value.map_or(Self::Null, |value| Self::Datum(value.to_palloc()))
     }
 
+    /// Points at `value` itself, for values that live on beyond the statement: the answers of a history, which a long
+    /// replay would otherwise copy again and again. As with a constant in a query, nobody may free or change it.
+    pub(crate) fn kept(value: Option<&Json>) -> Self {
+        value.map_or(Self::Null, |value| Self::Datum(value.datum()))
+    }
+
+    /// What a procedure with one INOUT parameter of type `jsonb` returns: a row of it, as [`Self::kept`].
+    pub(crate) fn kept_row(value: Option<&Json>) -> Self {
+        thread_local! {
+            static ROW: std::cell::Cell<pg_sys::TupleDesc> = const { std::cell::Cell::new(std::ptr::null_mut()) };
+        }
+        // SAFETY: the descriptor is made once and lives as long as the process; the row is the caller's context's.
+        unsafe {
+            if ROW.get().is_null() {
+                let outer = pg_sys::CurrentMemoryContext;
+                pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
+                let row = pg_sys::CreateTemplateTupleDesc(1);
+                pg_sys::TupleDescInitEntry(row, 1, c"result".as_ptr(), pg_sys::JSONBOID, -1, 0);
+                ROW.set(pg_sys::BlessTupleDesc(row));
+                pg_sys::CurrentMemoryContext = outer;
+            }
+            let mut values = [value.map_or(Datum::null(), Json::datum)];
+            let mut nulls = [value.is_none()];
+            let tuple = pg_sys::heap_form_tuple(ROW.get(), values.as_mut_ptr(), nulls.as_mut_ptr());
+            Self::Datum(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data))
+        }
+    }
+
     pub(crate) fn text(value: impl AsRef<str>) -> Self {
         Self::value(value.as_ref())
     }
@@ -77,6 +105,13 @@ impl Args {
             let arg = &*(*self.0).args.as_ptr().add(index);
             T::from_polymorphic_datum(arg.value, arg.isnull, Oid::INVALID)
         }
+    }
+
+    /// A text argument in place, for what is called too often to copy it. `None` for SQL NULL.
+    pub(crate) fn text<'a>(self, index: usize) -> Option<&'a str> {
+        // A detoasted copy, where one is made, is of the caller's memory context, and the argument lives longer than this
+        // call: 'a is the call.
+        self.get::<&'a str>(index)
     }
 
     /// An argument that must not be NULL; `name` is what the declaration calls it.

@@ -16,5 +16,5 @@ pub(crate) mod txn;
 pub(crate) mod value;
 
 pub(crate) use errdata::PgError;
-pub(crate) use pgrx::pg_sys::Oid;
+pub(crate) use pgrx::pg_sys::{Datum, Oid};
 pub(crate) use value::{Interval, Json, RunId, Timestamp, clock};

@@ -8,7 +8,7 @@ use core::ffi::{c_char, c_int, c_long, c_void};
 
 use pgrx::pg_sys::{
     Datum, DestReceiver, FunctionCallInfo, Oid, ParamListInfo, PlannedStmt, ProcessUtilityContext, QueryCompletion,
-    QueryEnvironment, SPIPlanPtr, varlena,
+    QueryEnvironment, SPIExecuteOptions, SPIPlanPtr, varlena,
 };
 
 #[repr(C)]
@@ -38,6 +38,7 @@ unsafe extern "C-unwind" {
         read_only: bool,
         tcount: c_long,
     ) -> c_int;
+    pub(super) fn SPI_execute_extended(src: *const c_char, options: *const SPIExecuteOptions) -> c_int;
     pub(super) fn SPI_commit();
     pub(super) fn CommitTransactionCommand();
     pub(super) fn pg_detoast_datum(datum: *mut varlena) -> *mut varlena;

@@ -5,13 +5,60 @@
 //! owner's `search_path`. As Postgres' own referential-integrity triggers do, the switch is of the current user
 //! only, and the end of a (sub)transaction undoes it on errors.
 
-use std::cell::Cell;
-use std::ffi::CString;
+use std::cell::{Cell, RefCell};
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::Oid;
 
-const PINNED_SEARCH_PATH: &core::ffi::CStr = c"pg_catalog, pg_temp";
+use super::errdata::{INTERNAL_ERROR, PgError};
+
+const PINNED_SEARCH_PATH: &CStr = c"pg_catalog, pg_temp";
+
+/// A scope that is open: what has to be set up again behind a commit in the middle of it.
+#[derive(Clone)]
+struct Frame {
+    nest: i32,
+    search_path: CString,
+    /// The user whose code runs in it; `None`: the engine.
+    owner: Option<Oid>,
+}
+
+thread_local! {
+    /// Open scopes, outermost first.
+    static FRAMES: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Opens a level of settings with a `search_path`; closed when dropped, unwinding included (then the end of the
+/// (sub)transaction puts the settings back).
+struct Open {
+    nest: i32,
+}
+
+impl Open {
+    fn new(search_path: &CStr, owner: Option<Oid>) -> Self {
+        // SAFETY: a new level, restored by the caller or by the (sub)transaction's end.
+        let nest = unsafe {
+            let nest = pg_sys::NewGUCNestLevel();
+            set_local(c"search_path", search_path);
+            nest
+        };
+        FRAMES.with_borrow_mut(|frames| {
+            frames.push(Frame {
+                nest,
+                search_path: search_path.to_owned(),
+                owner,
+            });
+        });
+        Self { nest }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        FRAMES.with_borrow_mut(|frames| frames.pop());
+    }
+}
 
 /// Runs `f` as the engine.
 pub(crate) fn as_engine<T>(f: impl FnOnce() -> T) -> T {
@@ -24,12 +71,11 @@ pub(crate) fn as_engine<T>(f: impl FnOnce() -> T) -> T {
             Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID),
             context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
         );
-        let nest = pg_sys::NewGUCNestLevel();
-        set_local(c"search_path", PINNED_SEARCH_PATH);
+        let open = Open::new(PINNED_SEARCH_PATH, None);
         let planner = PlannerGuard::engine();
         let value = f();
         drop(planner);
-        pg_sys::AtEOXact_GUC(true, nest);
+        pg_sys::AtEOXact_GUC(true, open.nest);
         pg_sys::SetUserIdAndSecContext(user, context);
         value
     }
@@ -44,17 +90,40 @@ pub(crate) fn as_owner<T>(owner: Oid, search_path: &str, f: impl FnOnce() -> T) 
         let mut user = Oid::INVALID;
         let mut context = 0;
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        let nest = pg_sys::NewGUCNestLevel();
-        set_local(c"search_path", &path);
+        let open = Open::new(&path, Some(owner));
         pg_sys::SetUserIdAndSecContext(owner, 0);
         let planner = PlannerGuard::session();
         let value = f();
         // In this order: undoing a SET sets planner variables, undoing a SET ROLE the current user once more.
-        pg_sys::AtEOXact_GUC(false, nest);
+        pg_sys::AtEOXact_GUC(false, open.nest);
         drop(planner);
         pg_sys::SetUserIdAndSecContext(user, context);
         value
     }
+}
+
+/// Runs `commit`, which ends the transaction and begins the next, in the middle of [`as_owner`]: outside of all scopes, as
+/// the owner, and goes back into them behind it. Were the current user still another one (or settings still those of
+/// a scope), deferred triggers would run under it, and an abort of the next transaction would make it the session's.
+/// What user code has SET outside of steps goes with the commit.
+pub(crate) fn across_commit(commit: impl FnOnce() -> Result<(), PgError>) -> Result<(), PgError> {
+    let frames = FRAMES.with_borrow(Clone::clone);
+    let owner = frames.last().and_then(|frame| frame.owner);
+    let (Some(outermost), Some(owner)) = (frames.first(), owner) else {
+        return Err(PgError::new(INTERNAL_ERROR, "commit outside of the owner's scope"));
+    };
+    // SAFETY: the levels are closed from the outermost on and opened again with the same numbers, for the frames' ends.
+    unsafe {
+        pg_sys::AtEOXact_GUC(false, outermost.nest);
+        pg_sys::SetUserIdAndSecContext(owner, 0);
+        commit()?;
+        for frame in &frames {
+            let nest = pg_sys::NewGUCNestLevel();
+            debug_assert_eq!(nest, frame.nest);
+            set_local(c"search_path", &frame.search_path);
+        }
+    }
+    Ok(())
 }
 
 /// Runs `f`, part of the engine's work, as `role` without a way to become anyone else: for what evaluates that role's code
@@ -76,7 +145,7 @@ pub(crate) fn as_restricted<T>(role: Oid, f: impl FnOnce() -> T) -> T {
 /// Runs `f` with the settings that decide how Postgres prints catalogue contents at fixed values: the same function must
 /// read the same in every session.
 pub(crate) fn with_plain_output<T>(f: impl FnOnce() -> T) -> T {
-    const PLAIN: [(&core::ffi::CStr, &core::ffi::CStr); 6] = [
+    const PLAIN: [(&CStr, &CStr); 6] = [
         (c"datestyle", c"ISO, YMD"),
         (c"intervalstyle", c"postgres"),
         (c"timezone", c"UTC"),
@@ -184,7 +253,7 @@ impl Drop for PlannerGuard {
     }
 }
 
-unsafe fn set_local(name: &core::ffi::CStr, value: &core::ffi::CStr) {
+unsafe fn set_local(name: &CStr, value: &CStr) {
     // SAFETY: a setting call; Postgres copies the value.
     unsafe {
         pg_sys::set_config_option(
@@ -237,7 +306,7 @@ pub(crate) fn search_path() -> String {
         if text.is_null() {
             String::new()
         } else {
-            core::ffi::CStr::from_ptr(text).to_string_lossy().into_owned()
+            CStr::from_ptr(text).to_string_lossy().into_owned()
         }
     }
 }

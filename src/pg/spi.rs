@@ -23,6 +23,7 @@ pub(crate) mod types {
     pub(crate) const JSONB: Oid = pg_sys::JSONBOID;
     pub(crate) const OID: Oid = pg_sys::OIDOID;
     pub(crate) const TEXT: Oid = pg_sys::TEXTOID;
+    pub(crate) const TID: Oid = pg_sys::TIDOID;
     pub(crate) const TIDS: Oid = pg_sys::TIDARRAYOID;
     pub(crate) const TIMESTAMPTZ: Oid = pg_sys::TIMESTAMPTZOID;
     pub(crate) const UUID: Oid = pg_sys::UUIDOID;
@@ -88,6 +89,11 @@ impl Row<'_> {
         unsafe { T::from_polymorphic_datum(datum, false, type_oid) }
     }
 
+    /// A text column in place, for words that are only looked at; NULL is empty.
+    pub(crate) fn text(&self, column: usize) -> &str {
+        self.get::<&str>(column).unwrap_or_default()
+    }
+
     /// A column that the statement cannot leave NULL.
     pub(crate) fn need<T: FromDatum>(&self, column: usize) -> T {
         self.get(column).unwrap_or_else(|| {
@@ -125,6 +131,33 @@ pub(crate) fn run_text(sql: &str, types: &[Oid], args: &[Option<Datum>]) -> Outp
     execute(Source::Text(&sql, types), args)
 }
 
+/// Runs a CALL whose procedure may commit. Outside of subtransactions, in a worker's transaction.
+///
+/// The statement is planned for this one run: a kept plan would be held by the resource owner of a transaction that may
+/// end in the middle.
+pub(crate) fn call_nonatomic(sql: &str, types: &[Oid], args: &[Option<Datum>]) -> Output {
+    let sql = c_text(sql);
+    // SAFETY: as many parameters as types; SPI reads the list during the call, and nothing frees it before.
+    unsafe {
+        let params = pg_sys::makeParamList(types.len() as c_int);
+        for (i, (type_oid, arg)) in types.iter().zip(args).enumerate() {
+            (*params).params.as_mut_ptr().add(i).write(pg_sys::ParamExternData {
+                value: arg.unwrap_or_else(Datum::null),
+                isnull: arg.is_none(),
+                pflags: pg_sys::PARAM_FLAG_CONST as u16,
+                ptype: *type_oid,
+            });
+        }
+        let options = pg_sys::SPIExecuteOptions {
+            params,
+            allow_nonatomic: true,
+            ..Default::default()
+        };
+        let text = sql.as_ptr();
+        Output::take(protect(|| raw::SPI_execute_extended(text, &options)))
+    }
+}
+
 /// Number of statements in SQL text; a syntax error unwinds.
 pub(crate) fn count_statements(sql: &str) -> usize {
     let sql = c_text(sql);
@@ -147,6 +180,33 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    /// What SPI has just left, given its result code.
+    ///
+    /// # Safety
+    /// Right behind the call of SPI.
+    unsafe fn take(code: c_int) -> Self {
+        if code < 0 {
+            spi_failed("SPI_execute", code);
+        }
+        let counts = matches!(
+            code as u32,
+            pg_sys::SPI_OK_INSERT
+                | pg_sys::SPI_OK_UPDATE
+                | pg_sys::SPI_OK_DELETE
+                | pg_sys::SPI_OK_SELINTO
+                | SPI_OK_MERGE
+        );
+        // SAFETY: SPI's results are process-local variables.
+        unsafe {
+            Self {
+                table: pg_sys::SPI_tuptable,
+                count: pg_sys::SPI_processed as usize,
+                has_rows: !pg_sys::SPI_tuptable.is_null(),
+                counts,
+            }
+        }
+    }
+
     /// Number of columns.
     pub(crate) fn width(&self) -> usize {
         if self.table.is_null() {
@@ -245,23 +305,7 @@ fn execute(source: Source, args: &[Option<Datum>]) -> Output {
                 protect(|| raw::SPI_execute_with_args(text, count, arg_types, values, nulls, false, 0))
             }
         };
-        if code < 0 {
-            spi_failed("SPI_execute", code);
-        }
-        let counts = matches!(
-            code as u32,
-            pg_sys::SPI_OK_INSERT
-                | pg_sys::SPI_OK_UPDATE
-                | pg_sys::SPI_OK_DELETE
-                | pg_sys::SPI_OK_SELINTO
-                | SPI_OK_MERGE
-        );
-        Output {
-            table: pg_sys::SPI_tuptable,
-            count: pg_sys::SPI_processed as usize,
-            has_rows: !pg_sys::SPI_tuptable.is_null(),
-            counts,
-        }
+        Output::take(code)
     }
 }
 

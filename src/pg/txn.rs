@@ -1,10 +1,13 @@
 //! Transactions and subtransactions with one rule: committed on success only.
 
+use std::cell::Cell;
+
 use pgrx::pg_sys;
 
 use super::errdata::PgError;
 use super::guard::{self, protect};
 use super::raw;
+use crate::error::Error;
 
 /// Runs `f` in an internal subtransaction: committed when it returns, rolled back with all its effects when an error
 /// unwinds out of it. The pattern is PL/pgSQL's for EXCEPTION blocks.
@@ -44,42 +47,148 @@ fn inner<T>(f: impl FnOnce() -> T, keep: bool) -> Result<T, PgError> {
     }
 }
 
+thread_local! {
+    static PORTAL: Cell<pg_sys::Portal> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// The portal that a worker's transactions run in. What commits in the middle (SPI_commit) wants one: it owns the snapshot
+/// that the commit replaces, and the memory that outlives it. It counts as active for the life of the process, so
+/// that no end of a transaction, no CLOSE ALL and no DISCARD ALL of user code drops it.
+unsafe fn portal() -> pg_sys::Portal {
+    // SAFETY: called outside of a transaction: the portal belongs to none, and no resource owner of one owns it.
+    unsafe {
+        if PORTAL.get().is_null() {
+            let portal = pg_sys::CreatePortal(c"pg_workflow".as_ptr(), false, false);
+            pg_sys::ResourceOwnerDelete((*portal).resowner);
+            (*portal).resowner = std::ptr::null_mut();
+            (*portal).cleanup = None;
+            (*portal).visible = false;
+            (*portal).createLevel = 1;
+            (*portal).status = pg_sys::PortalStatus::PORTAL_ACTIVE;
+            PORTAL.set(portal);
+        }
+        PORTAL.get()
+    }
+}
+
 /// Runs `f` in a transaction of its own: commits on `Ok` of `f`, aborts on an error, which it returns.
 ///
 /// For background workers, outside of any transaction. Engine work needs READ COMMITTED and may write, whatever the
 /// role's or database's defaults say: claims under a transaction snapshot would fail with 40001 all day.
 pub(crate) fn transaction<T>(f: impl FnOnce() -> T) -> Result<T, PgError> {
+    // SAFETY: outside of a transaction, on the main thread; what is begun here is ended below.
+    let portal = unsafe { portal() };
     let result = guard::catch(|| {
-        // SAFETY: outside of a transaction, on the main thread; ended below.
+        // SAFETY: as above.
         unsafe {
             pg_sys::SetCurrentStatementStartTimestamp();
             pg_sys::StartTransactionCommand();
-            pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
-            pg_sys::XactReadOnly = false;
-            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-            pg_sys::SPI_connect();
+            set_characteristics();
+            pg_sys::ActivePortal = portal;
+            pg_sys::PortalContext = (*portal).portalContext;
+            pg_sys::EnsurePortalSnapshotExists();
+            pg_sys::SPI_connect_ext(pg_sys::SPI_OPT_NONATOMIC as i32);
         }
         let value = f();
-        // SAFETY: undoes the three calls above; raw because deferred triggers run user code at commit.
+        // SAFETY: undoes the calls above; raw because deferred triggers run user code at commit.
         unsafe {
             pg_sys::SPI_finish();
             pg_sys::PopActiveSnapshot();
+            (*portal).portalSnapshot = std::ptr::null_mut();
             protect(|| raw::CommitTransactionCommand());
         }
         value
     });
-    if result.is_err() {
-        // SAFETY: an error left the transaction open or half closed; this ends it in either case.
-        unsafe { pg_sys::AbortCurrentTransaction() };
+    // SAFETY: an error left the transaction open or half closed; the abort ends it in either case. What the transaction
+    // has left in the portal's memory goes here, as nothing else would take it.
+    unsafe {
+        if result.is_err() {
+            pg_sys::AbortCurrentTransaction();
+        }
+        (*portal).portalSnapshot = std::ptr::null_mut();
+        pg_sys::ActivePortal = std::ptr::null_mut();
+        pg_sys::PortalContext = std::ptr::null_mut();
+        pg_sys::MemoryContextReset((*portal).portalContext);
     }
     result
 }
 
-/// Runs `f` with writes outside of temporary tables refused (SQLSTATE 25006).
+unsafe fn set_characteristics() {
+    // SAFETY: at the very beginning of a transaction.
+    unsafe {
+        pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
+        pg_sys::XactReadOnly = false;
+    }
+}
+
+/// From here on writes outside of temporary tables are refused (SQLSTATE 25006).
 /// Only inside [`trial`]: its end restores the flag on every path.
 pub(crate) fn set_read_only() {
     // SAFETY: a process-local flag, restored by the (sub)transaction's end.
     unsafe { pg_sys::XactReadOnly = true };
+}
+
+/// Runs `f`, user code that may call procedures which commit: read-only as under [`set_read_only`], and without the right
+/// to end the transaction itself, by which it would throw away or make durable what is not its own.
+///
+/// An error leaves the transaction as it is: to be aborted by the caller.
+pub(crate) fn deciding_at_top_level<T>(f: impl FnOnce() -> T) -> Result<T, PgError> {
+    forbid_end(true);
+    let result = guard::catch(f);
+    let ended = forbid_end(false);
+    if ended && result.is_ok() {
+        return Err(Error::TransactionEnded.into());
+    }
+    result
+}
+
+/// Runs `f`, the engine's work, in the middle of [`deciding_at_top_level`].
+///
+/// # Errors
+/// Unwinds if the transaction was ended in between.
+pub(crate) fn acting_at_top_level<T>(f: impl FnOnce() -> T) -> T {
+    if forbid_end(false) {
+        guard::throw(Error::TransactionEnded.into());
+    }
+    let value = f();
+    forbid_end(true);
+    value
+}
+
+thread_local! {
+    static END_FORBIDDEN: Cell<bool> = const { Cell::new(false) };
+    static ENDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// True if the transaction was ended while that was forbidden, for [`super::callback`] to refuse or for us to learn of.
+fn forbid_end(forbidden: bool) -> bool {
+    super::callback::watch_transactions();
+    // SAFETY: a process-local flag, reset by the transaction's end.
+    unsafe { pg_sys::XactReadOnly = forbidden };
+    END_FORBIDDEN.set(forbidden);
+    ENDED.replace(false)
+}
+
+/// From the callback at a transaction's end: is a commit to be refused?
+pub(super) fn refuses_commit() -> bool {
+    END_FORBIDDEN.get()
+}
+
+/// From the callback behind a transaction's abort.
+pub(super) fn note_abort() {
+    ENDED.set(END_FORBIDDEN.get());
+}
+
+/// True outside of all subtransactions: nothing but the transaction's own end can take back what is done here.
+pub(crate) fn at_top_level() -> bool {
+    // SAFETY: reads process-local state.
+    unsafe { pg_sys::GetCurrentTransactionNestLevel() == 1 }
+}
+
+/// The id by which the current transaction's rows are known (`xmin`), as [`is_own`] takes it.
+pub(crate) fn current_id() -> i32 {
+    // SAFETY: assigns an id if there is none.
+    unsafe { u32::from(pg_sys::GetCurrentTransactionId()) as i32 }
 }
 
 /// Refuses `command` on a standby and in a read-only transaction, in Postgres' own words.
@@ -105,6 +214,7 @@ pub(crate) fn commit_and_chain() -> Result<(), PgError> {
     // SAFETY: the caller runs in a SPI connection opened with SPI_OPT_NONATOMIC.
     unsafe {
         let committed = guard::attempt(|| raw::SPI_commit());
+        set_characteristics();
         // The portal's own snapshot went with the transaction; one of ours would be unknown to the next SPI_commit.
         pg_sys::EnsurePortalSnapshotExists();
         committed

@@ -2,6 +2,7 @@
 //! away, and handed to Postgres as datums without a text round trip.
 
 use core::ffi::c_void;
+use std::rc::Rc;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 use pgrx::{FromDatum, IntoDatum};
@@ -10,9 +11,9 @@ use super::errdata::PgError;
 use super::guard::{self, protect};
 use super::raw;
 
-/// A `jsonb` value in Postgres' own binary form, detoasted.
+/// A `jsonb` value in Postgres' own binary form, detoasted. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Json(Box<[u64]>); // u64 for the alignment that varlena needs
+pub(crate) struct Json(Rc<[u64]>); // u64 for the alignment that varlena needs
 
 impl Json {
     /// Copies a `jsonb` datum.
@@ -25,12 +26,18 @@ impl Json {
             let original = datum.cast_mut_ptr::<pg_sys::varlena>();
             let plain = protect(|| raw::pg_detoast_datum(original));
             let size = pgrx::varsize(plain);
-            let mut words = vec![0_u64; size.div_ceil(8)].into_boxed_slice();
-            std::ptr::copy_nonoverlapping(plain.cast::<u8>(), words.as_mut_ptr().cast::<u8>(), size);
+            let mut words = Rc::<[u64]>::new_uninit_slice(size.div_ceil(8));
+            if let Some(words) = Rc::get_mut(&mut words) {
+                // The last word first: its tail is beyond the value.
+                if let Some(last) = words.last_mut() {
+                    last.write(0);
+                }
+                std::ptr::copy_nonoverlapping(plain.cast::<u8>(), words.as_mut_ptr().cast::<u8>(), size);
+            }
             if plain != original {
                 pg_sys::pfree(plain.cast());
             }
-            Self(words)
+            Self(words.assume_init())
         }
     }
 
@@ -370,6 +377,12 @@ impl FromDatum for Tid {
     unsafe fn from_polymorphic_datum(datum: Datum, is_null: bool, _: Oid) -> Option<Self> {
         // SAFETY: a tid datum points at one.
         (!is_null).then(|| Self(unsafe { *datum.cast_mut_ptr::<pg_sys::ItemPointerData>() }))
+    }
+}
+
+impl Argument for Tid {
+    fn to_arg(&self) -> Option<Datum> {
+        Some(Datum::from(std::ptr::from_ref(&self.0)))
     }
 }
 

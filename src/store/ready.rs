@@ -5,6 +5,7 @@ use crate::pg::value::Tid;
 use crate::pg::{Oid, RunId};
 
 statement!(INSERT, "ready_insert", OID, INT4, UUID);
+statement!(RETAKE, "ready_retake", TID, UUID);
 statement!(CLAIM, "ready_claim", OID, INT4, UUIDS);
 statement!(DELETE, "ready_delete", TIDS);
 statement!(OTHERS, "ready_others", OID, UUID);
@@ -20,6 +21,22 @@ pub(crate) struct Ticket {
 /// Makes a run ready. The caller also tells `worker::wake`, or nobody may look for long.
 pub(crate) fn insert(owner: Oid, priority: i32, run: RunId) {
     INSERT.run(&[&owner, &priority, &run]);
+}
+
+/// As [`insert`]; returns the row for [`retake`].
+pub(crate) fn insert_ticket(owner: Oid, priority: i32, run: RunId) -> Option<Ticket> {
+    INSERT.first(&[&owner, &priority, &run], |row| Ticket {
+        place: row.need(0),
+        run_id: run,
+    })
+}
+
+/// Claims a row that this process knows of an earlier transaction, if nobody else has claimed or deleted it.
+pub(crate) fn retake(ticket: Ticket) -> Option<Ticket> {
+    RETAKE.first(&[&ticket.place, &ticket.run_id], |row| Ticket {
+        place: row.need(0),
+        run_id: ticket.run_id,
+    })
 }
 
 /// Claims up to `count` rows of a role, leaving out runs known to be held by another executor.

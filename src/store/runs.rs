@@ -19,6 +19,7 @@ statement!(
 );
 statement!(BY_ID, "run_by_id", TEXT);
 statement!(LOCK, "run_lock", UUIDS);
+statement!(RELOCK, "run_relock", UUID);
 statement!(EXISTING, "run_exists", UUIDS);
 statement!(WAITS, "run_waits", UUID, TEXT, TEXT, TIMESTAMPTZ);
 statement!(CLOSE, "run_close", UUID, TEXT, JSONB, JSONB, TIMESTAMPTZ, TIMESTAMPTZ);
@@ -122,7 +123,7 @@ pub(crate) fn by_id(id: &str) -> Option<Found> {
         seq: row.need(1),
         owner: row.need(3),
         priority: row.need(4),
-        status: Status::from_name(&row.need::<String>(5)),
+        status: Status::from_name(row.text(5)),
         input: row.need(6),
         result: row.get(7),
         error: row.get(8),
@@ -146,6 +147,8 @@ pub(crate) struct Locked {
     pub(crate) start_at: Option<Timestamp>,
     /// Something was asked of it (`controls`).
     pub(crate) controlled: bool,
+    /// The transaction that wrote the row last.
+    pub(crate) version: i32,
 }
 
 /// Locks those of `ids` that no other executor holds.
@@ -155,14 +158,21 @@ pub(crate) fn lock(ids: &Vec<RunId>) -> Vec<Locked> {
         def_id: row.need(1),
         owner: row.need(2),
         priority: row.need(3),
-        status: Status::from_name(&row.need::<String>(4)),
+        status: Status::from_name(row.text(4)),
         id: row.need(5),
         input: row.need(6),
         started_at: row.get(7),
         deadline: row.get(8),
         start_at: row.get(9),
         controlled: row.need(10),
+        version: row.need(11),
     })
+}
+
+/// Locks a run again behind a commit of its one writer. Its version, and whether something was asked of it; `None` if another
+/// executor holds it by now.
+pub(crate) fn relock(run: RunId) -> Option<(i32, bool)> {
+    RELOCK.first(&[&run], |row| (row.need(0), row.need(1)))
 }
 
 /// Those of `ids` that have a row, locked or not.

@@ -120,8 +120,8 @@ impl StepStatus {
 pub(crate) fn load(run: RunId) -> Vec<StepRow> {
     LOAD.query(&[&run], |row| StepRow {
         n: row.need(0),
-        kind: Kind::from_name(&row.need::<String>(1)),
-        status: StepStatus::from_name(&row.need::<String>(2)),
+        kind: Kind::from_name(row.text(1)),
+        status: StepStatus::from_name(row.text(2)),
         name: row.need(3),
         occurrence: row.need(4),
         attempt: row.need(5),

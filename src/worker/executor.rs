@@ -36,7 +36,7 @@ fn main(database: Oid) {
         // Idle from here on, so that whatever commits after the look below wakes us.
         slots::set_idle(true);
         let taken = txn::transaction(|| {
-            let found = scope::as_engine(|| batcher.take(Commits::Yes));
+            let found = scope::as_engine(|| batcher.take(Commits::InPlace));
             // Before the commit, by which a client may learn that its instance has ended.
             scope::release_advisory_locks();
             found
@@ -48,6 +48,7 @@ fn main(database: Oid) {
                     return;
                 }
             }
+            Err(_) if batcher.is_interrupted() => scope::release_advisory_locks(),
             Err(error) => {
                 scope::release_advisory_locks();
                 errdata::log(error.clone());

@@ -1,6 +1,6 @@
 //! How many instances an executor takes into one transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Time after which a transaction with finished work in it is committed, in microseconds: what a commit is shared over.
 pub const BUDGET: i64 = 5_000;
@@ -21,6 +21,8 @@ pub struct Pace {
     size: u32,
     /// Microseconds of the last attempt of steps that took longer than the budget, by workflow definition and step.
     slow: HashMap<(i32, String), i64>,
+    /// Steps of procedures, by workflow definition, behind which the procedure was last left (for a wait, with an error).
+    left: HashSet<(i32, String)>,
 }
 
 impl Default for Pace {
@@ -28,6 +30,7 @@ impl Default for Pace {
         Self {
             size: 1,
             slow: HashMap::new(),
+            left: HashSet::new(),
         }
     }
 }
@@ -59,13 +62,34 @@ impl Pace {
     /// Learns how long a step took.
     pub fn observe_step(&mut self, definition: i32, step: &str, micros: i64) {
         if micros > BUDGET {
-            // Bounded: names may be generated. Forgetting costs one interruption.
-            if self.slow.len() >= 1000 {
+            if self.slow.len() >= NAMES {
                 self.slow.clear();
             }
             self.slow.insert((definition, step.to_owned()), micros);
         } else if !self.slow.is_empty() {
             self.slow.remove(&(definition, step.to_owned()));
+        }
+    }
+}
+
+/// Names that are remembered of each sort. They may be generated; forgetting one costs an interruption or a repetition.
+const NAMES: usize = 1000;
+
+impl Pace {
+    /// True if a procedure is likely to be left right behind this step: then the step is to be committed first.
+    pub fn is_left_after(&self, definition: i32, step: &str) -> bool {
+        !self.left.is_empty() && self.left.contains(&(definition, step.to_owned()))
+    }
+
+    /// Learns whether a procedure was left behind this step or went on to the next: the last time counts.
+    pub fn observe_leaving(&mut self, definition: i32, step: &str, left: bool) {
+        if left {
+            if self.left.len() >= NAMES {
+                self.left.clear();
+            }
+            self.left.insert((definition, step.to_owned()));
+        } else if !self.left.is_empty() {
+            self.left.remove(&(definition, step.to_owned()));
         }
     }
 }
@@ -97,5 +121,16 @@ mod tests {
         assert!(!pace.is_slow(2, "a"));
         pace.observe_step(1, "a", 10);
         assert!(!pace.is_slow(1, "a"));
+    }
+
+    #[test]
+    fn a_procedure_is_expected_to_be_left_where_it_was_left_last() {
+        let mut pace = Pace::default();
+        assert!(!pace.is_left_after(1, "a"));
+        pace.observe_leaving(1, "a", true);
+        assert!(pace.is_left_after(1, "a"));
+        assert!(!pace.is_left_after(2, "a"));
+        pace.observe_leaving(1, "a", false);
+        assert!(!pace.is_left_after(1, "a"));
     }
 }

@@ -38,7 +38,6 @@ SELECT wf_start(repeat('x', 2000));
 SELECT wf_start('twin', '{"a": 1}');
 \echo :SQLSTATE
 SELECT wf_start('over', '{"a": 1}');
-SELECT wf_start('proc');
 \echo :SQLSTATE
 SELECT wf_start('total', '{"a": 1}');
 SELECT refused($$ SELECT wf_start('trig', id => 'trigger') $$);

@@ -1,0 +1,211 @@
+//! What a turn does between two calls of the function: the one thing that it wants next.
+
+use crate::engine::code::Code;
+use crate::engine::history::{History, Wake, Want};
+use crate::engine::step::{self, Attempt, Company, StepSpec};
+use crate::engine::turn::{End, Turn, cancellation};
+use crate::error::Error;
+use crate::hub::slots;
+use crate::pg::{Json, Timestamp, clock};
+use crate::store::inbox;
+use crate::store::runs::Status;
+use crate::store::steps::{Kind, StepRow, StepStatus};
+
+use pg_workflow_core::batch::PATIENCE;
+use pg_workflow_core::policy::Verdict;
+
+impl Turn {
+    /// Does what the function wants. `None`: there is a new answer, replay again.
+    pub(super) fn fulfil(&mut self, code: &Code, history: &mut History, want: Want, now: Timestamp) -> Option<End> {
+        self.wrote |= history.flush(now);
+        if self.expired(now) {
+            return Some(self.expire(code));
+        }
+        self.notice_cancel();
+        if self.cancel.is_some() && !history.open().is_empty() {
+            // Delivered at what the run waits for (or was about to try again), not at a later call.
+            self.settle_open(history, now);
+            return None;
+        }
+        let (kind, name) = match want {
+            Want::Diverged { expected, found } => {
+                let error = Error::Diverged { expected, found }.into();
+                return Some(self.close(Status::Failed, None, Some(&error)));
+            }
+            Want::Blocked => return Some(self.wait(history)),
+            Want::Step { name, index, spec } => {
+                if self.cancel.is_none() {
+                    return self.run_step(code, history, &name, index, &spec);
+                }
+                (Kind::Step, name)
+            }
+            Want::Sleep { name, until } => {
+                if self.cancel.is_none() {
+                    let due = match until {
+                        Wake::After(interval) => interval.after(now),
+                        Wake::At(at) => at,
+                    };
+                    return self.begin_wait(history, Kind::Sleep, &name, Some(due), now);
+                }
+                (Kind::Sleep, name)
+            }
+            Want::Signal { name, timeout } => {
+                if self.cancel.is_none() {
+                    return self.begin_signal(history, &name, timeout, now);
+                }
+                (Kind::Signal, name)
+            }
+        };
+        let reason = self.cancel.take().flatten();
+        self.record_cancelled(history, kind, &name, reason, now);
+        None
+    }
+
+    /// Looks for a cancel that was committed since the turn began; true if there is one to deliver.
+    fn notice_cancel(&mut self) -> bool {
+        if self.cancel.is_none() && slots::take_cancel() {
+            self.cancel = inbox::take_cancels(self.run.run_id).into_iter().next();
+        }
+        self.cancel.is_some()
+    }
+
+    /// The call that the function stands at fails with WF002.
+    fn record_cancelled(
+        &mut self,
+        history: &mut History,
+        kind: Kind,
+        name: &str,
+        reason: Option<String>,
+        now: Timestamp,
+    ) {
+        let mut row = history.new_row(kind, name);
+        row.status = StepStatus::Cancelled;
+        row.error = Some(cancellation(reason));
+        history.append(row, now, now);
+        self.wrote = true;
+    }
+
+    fn run_step(
+        &mut self,
+        code: &Code,
+        history: &mut History,
+        name: &str,
+        index: Option<usize>,
+        spec: &StepSpec,
+    ) -> Option<End> {
+        let (attempt, started) = match (self.tried.take(), self.terms.forced.take()) {
+            (Some(tried), _) => tried,
+            (None, Some(error)) => (Attempt::Failed(error), clock()),
+            (None, None) => {
+                let Some(patience) = self.patience(name) else {
+                    return Some(End::Alone);
+                };
+                self.attempt(code, name, spec, patience)
+            }
+        };
+        let now = clock();
+        let number = index.map_or(0, |i| history.row(i).attempt) + 1;
+        let (status, error, due) = match attempt {
+            Attempt::TakesLong => {
+                self.recall
+                    .pace(|pace| pace.observe_step(self.run.def_id, name, PATIENCE));
+                return Some(End::Alone);
+            }
+            Attempt::Conflict => return Some(End::Alone),
+            Attempt::Done(result) => {
+                self.record_done(history, name, index, result, started);
+                return None;
+            }
+            Attempt::Cancelled => {
+                let reason = inbox::take_cancels(self.run.run_id).into_iter().next().flatten();
+                (StepStatus::Cancelled, cancellation(reason), None)
+            }
+            Attempt::Expired => return Some(self.expire(code)),
+            Attempt::Failed(error) => {
+                let due = match step::verdict(code, spec, number, &error) {
+                    Verdict::Retry(delay) => Some(now.saturating_add(delay)),
+                    Verdict::Fail => None,
+                };
+                let status = if due.is_some() {
+                    StepStatus::Retrying
+                } else {
+                    StepStatus::Failed
+                };
+                (status, Json::from_value(&error.to_json()), due)
+            }
+        };
+        let n = self.record(history, name, index, started, |row| {
+            row.status = status;
+            row.error = Some(error);
+            row.due_at = due;
+        });
+        self.set_timer(due, n);
+        (status == StepStatus::Retrying).then(|| self.wait(history))
+    }
+
+    /// Makes an attempt of a step, now; returns it with the time at which it began.
+    pub(super) fn attempt(
+        &mut self,
+        code: &Code,
+        name: &str,
+        spec: &StepSpec,
+        patience: Option<i64>,
+    ) -> (Attempt, Timestamp) {
+        let company = Company {
+            patience,
+            fresh: self.fresh(),
+        };
+        self.terms.steps += 1;
+        let started = clock();
+        (step::attempt(&self.run, code, name, spec, company), started)
+    }
+
+    /// Records a step that has succeeded.
+    pub(super) fn record_done(
+        &mut self,
+        history: &mut History,
+        name: &str,
+        index: Option<usize>,
+        result: Option<Json>,
+        started: Timestamp,
+    ) {
+        let took = clock() - started;
+        self.recall
+            .pace(|pace| pace.observe_step(self.run.def_id, name, took));
+        self.record(history, name, index, started, |row| {
+            row.status = StepStatus::Completed;
+            row.result = result;
+            row.error = None;
+            row.due_at = None;
+        });
+    }
+
+    /// Writes what has become of one more attempt of a step; returns its number in the history.
+    fn record(
+        &mut self,
+        history: &mut History,
+        name: &str,
+        index: Option<usize>,
+        started: Timestamp,
+        change: impl FnOnce(&mut StepRow),
+    ) -> i32 {
+        self.wrote = true;
+        let now = clock();
+        match index {
+            Some(position) => {
+                history.settle(position, now, |row| {
+                    row.attempt += 1;
+                    change(row);
+                });
+                history.row(position).n
+            }
+            None => {
+                let mut row = history.new_row(Kind::Step, name);
+                change(&mut row);
+                let n = row.n;
+                history.append(row, started, now);
+                n
+            }
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Procedures whose steps run where they are called. A step that succeeds is recorded, its answer is given, and the
+//! procedure goes on; when the time budget is used the call commits in the middle. So a step costs the same however long
+//! the history is.
+//!
+//! It works where Postgres allows a commit: in an executor's transaction that has nothing of another run in it, outside
+//! of every subtransaction. Everything else is done as for functions: the procedure is unwound, the turn does what it
+//! wanted and calls it again. That goes for waits, for steps that do not succeed at once, and for steps within a block
+//! with an EXCEPTION clause, whose rollback would take the records of its steps along.
+//!
+//! Unwinding a procedure aborts the transaction, as there is no subtransaction around it. With nothing uncommitted that
+//! loses nothing, and [`Batcher`](super::batch::Batcher) goes on in the next transaction by what was wanted
+//! ([`Next::Follow`]). Otherwise the steps since the last commit are lost with all their effects, and are done again, this time
+//! with a commit behind the last of them ([`Next::Anew`]). A process learns behind which steps that is to be expected.
+
+use std::rc::Rc;
+
+use pg_workflow_core::batch::{BUDGET, PATIENCE};
+
+use crate::engine::code::Code;
+use crate::engine::history::{Answer, History, Want};
+use crate::engine::step::Attempt;
+use crate::engine::turn::{Interrupted, Next, Passage, Turn};
+use crate::engine::{calls, target};
+use crate::hub::{hints, slots};
+use crate::pg::{PgError, clock, guard, interrupt, process, scope, txn};
+use crate::store::{ready, runs};
+
+/// Time that a procedure may go on for while others wait and no other executor is free, in microseconds.
+const SLICE: i64 = 100_000;
+
+/// How a step that was called in place went.
+enum Here {
+    /// Recorded; the position of its entry if it had one before.
+    Done(Option<usize>),
+    /// The turn has to do it.
+    Unwind,
+}
+
+impl Turn {
+    /// True if the next call of the code may run its steps where they are called.
+    pub(super) fn acts_in_place(&self, code: &Code) -> bool {
+        code.function.is_procedure && self.terms.in_place && self.fresh() && self.terms.forced.is_none()
+    }
+
+    /// Calls the procedure. Returns if it has come to its end.
+    ///
+    /// # Errors
+    /// Unwinds with whatever has left the procedure, for the transaction to be aborted; the turn lies in
+    /// [`Recall`](super::recall::Recall) then.
+    pub(super) fn pass_in_place(
+        mut self,
+        code: Rc<Code>,
+        mut history: History,
+        patience: Option<i64>,
+    ) -> (Self, Passage) {
+        self.announce(&code);
+        history.begin_replay();
+        self.own_patience = patience;
+        self.began = clock();
+        let (owner, limit, input) = (self.run.owner, self.limit(patience), self.run.input.clone());
+        let stage = Stage {
+            code: Rc::clone(&code),
+            turn: self,
+        };
+        let ((outcome, fired), history, stage) = calls::deciding_in_place(history, stage, || {
+            scope::as_owner(owner, &code.search_path, || {
+                if let Some(limit) = limit {
+                    interrupt::arm(limit);
+                }
+                let outcome = txn::deciding_at_top_level(|| {
+                    interrupt::with_read_only_hint(|| target::call_in_place(&code.function, &input))
+                });
+                (outcome, interrupt::disarm())
+            })
+        });
+        let Some(stage) = stage else {
+            // The engine itself has failed in the middle of a step.
+            guard::throw(outcome.err().unwrap_or_else(calls::lost));
+        };
+        self = stage.turn;
+        let error = outcome.as_ref().err().cloned();
+        let passage = Passage {
+            code,
+            history,
+            outcome,
+            fired,
+            patience,
+        };
+        match error {
+            None => {
+                self.leave_queue();
+                (self, passage)
+            }
+            Some(error) => self.interrupted(passage, error),
+        }
+    }
+
+    /// An error has left the procedure: the transaction is lost, the turn goes on in the next one.
+    fn interrupted(mut self, passage: Passage, error: PgError) -> ! {
+        let next = if self.wrote {
+            self.recall.set_back(self.run.run_id, passage.history.len());
+            Next::Anew
+        } else if self.yields {
+            Next::Later
+        } else {
+            Next::Follow
+        };
+        self.in_vain = self.last_in_place.is_none() && self.commits == 0;
+        if let Some(step) = self.last_in_place.take() {
+            self.recall
+                .pace(|pace| pace.observe_leaving(self.run.def_id, &step, true));
+        }
+        self.wrote = false;
+        let recall = Rc::clone(&self.recall);
+        recall.interrupt(Interrupted {
+            turn: self,
+            passage,
+            next,
+        });
+        guard::throw(error)
+    }
+
+    /// The hint that stands for this turn is to be deleted with its end; behind a commit it has to be claimed again.
+    fn leave_queue(&mut self) {
+        if self.commits > 0 {
+            self.terms.ticket = self.terms.ticket.take().and_then(ready::retake);
+            // Who found the run locked meanwhile is told at the end of this transaction.
+            hints::holding();
+        }
+    }
+
+    /// The answer to a call that has none yet, made from inside the procedure. The want is noted in the history.
+    fn act_here(&mut self, code: &Code, history: &mut History) -> Answer {
+        interrupt::disarm();
+        if self.unchecked {
+            self.replay_took = clock() - self.began;
+        }
+        if let Some(step) = self.last_in_place.take() {
+            // It went on to the next call.
+            self.recall
+                .pace(|pace| pace.observe_leaving(self.run.def_id, &step, false));
+        }
+        let answer = match self.step_here(code, history) {
+            // What comes before the unwinding is not to be lost.
+            Here::Unwind => {
+                if self.wrote {
+                    self.commit_here(history);
+                }
+                Answer::Unwind
+            }
+            Here::Done(position) => {
+                let answer = match position {
+                    Some(position) => Answer::Value(history.row(position).result.clone()),
+                    None => history.answer_last(),
+                };
+                let last = self.last_in_place.as_deref().unwrap_or_default();
+                let over = self.is_over()
+                    || self.recall.commits_at(self.run.run_id, history.len())
+                    || self.recall.pace(|pace| pace.is_left_after(self.run.def_id, last));
+                if over && !self.commit_here(history) {
+                    Answer::Unwind
+                } else {
+                    answer
+                }
+            }
+        };
+        if let Some(limit) = self.limit(self.own_patience) {
+            interrupt::arm(limit);
+        }
+        answer
+    }
+
+    /// Runs the wanted step if it is one, nothing stands against it, and it succeeds.
+    fn step_here(&mut self, code: &Code, history: &mut History) -> Here {
+        if self.unchecked && !matches!(scope::as_engine(|| self.is_still_right(code)), Ok(true)) {
+            // Looked at once more, and acted upon, behind the unwinding.
+            self.unchecked = true;
+            return Here::Unwind;
+        }
+        if self.cancel.is_some() || self.run.controlled || slots::is_cancelled() || self.expired(clock()) {
+            return Here::Unwind;
+        }
+        let (name, index, spec) = match history.take_want() {
+            Some(Want::Step { name, index, spec }) => (name, index, spec),
+            Some(other) => {
+                history.note_want(other);
+                return Here::Unwind;
+            }
+            None => return Here::Unwind,
+        };
+        self.tried = None;
+        // Twice at most: what was in its neighbours' way, or met a conflict, is tried again in a transaction of its own.
+        for _ in 0..2 {
+            let patience = match self.patience(&name) {
+                Some(patience) => patience,
+                None if self.commit_here(history) => None,
+                None => break,
+            };
+            match self.attempt(code, &name, &spec, patience) {
+                (Attempt::Done(result), started) => {
+                    scope::as_engine(|| {
+                        history.flush(started);
+                        self.record_done(history, &name, index, result, started);
+                    });
+                    self.last_in_place = Some(name);
+                    return Here::Done(index);
+                }
+                (attempt @ (Attempt::TakesLong | Attempt::Conflict), _) => {
+                    if matches!(attempt, Attempt::TakesLong) {
+                        self.recall
+                            .pace(|pace| pace.observe_step(self.run.def_id, &name, PATIENCE));
+                    }
+                    if self.wrote && !self.commit_here(history) {
+                        break;
+                    }
+                }
+                failed => {
+                    self.tried = Some(failed);
+                    break;
+                }
+            }
+        }
+        history.note_want(Want::Step { name, index, spec });
+        Here::Unwind
+    }
+
+    /// Commits what there is and locks the run again. False if the procedure is to be left: the run is another's by now, or
+    /// was cancelled, or others have waited long enough.
+    ///
+    /// # Errors
+    /// Unwinds if the commit fails (a deferred constraint): then the batch has failed.
+    fn commit_here(&mut self, history: &mut History) -> bool {
+        scope::release_advisory_locks();
+        let (version, others) = scope::as_engine(|| {
+            history.flush(clock());
+            if self.commits == 0 {
+                // To the back of the queue, so that the hint is there if this process dies, and in nobody's way.
+                if let Some(ticket) = self.terms.ticket.take() {
+                    ready::delete(&[ticket]);
+                }
+                self.terms.ticket = ready::insert_ticket(self.run.owner, i32::from(self.run.priority), self.run.run_id);
+            }
+            self.set_running();
+            let others = ready::has_others(self.run.owner, self.run.run_id);
+            (txn::current_id(), others)
+        });
+        scope::across_commit(txn::commit_and_chain).unwrap_or_else(|error| guard::throw(error));
+        self.commits += 1;
+        self.wrote = false;
+        self.terms.steps = 0;
+        let now = clock();
+        self.terms.until = Some(now + BUDGET);
+        self.recall.recovered(self.run.run_id);
+        let relocked = scope::as_engine(|| runs::relock(self.run.run_id));
+        let ours = relocked.is_some_and(|(found, controlled)| {
+            self.run.controlled = controlled;
+            found == version
+        });
+        self.run.version = version;
+        self.run.status = runs::Status::Running;
+        let helped = !others || slots::wake_executor(process::my_database(), self.run.owner);
+        let had_enough = now - self.began > SLICE.max(10 * self.replay_took);
+        self.yields = (had_enough && !helped) || slots::asked_to_quit();
+        ours && !self.run.controlled && !self.yields
+    }
+}
+
+/// What a procedure's steps need to run where they are called.
+pub(crate) struct Stage {
+    code: Rc<Code>,
+    turn: Turn,
+}
+
+impl Stage {
+    /// Answers a call whose want is noted in `history`. At the top level of a transaction that may commit.
+    pub(crate) fn act(&mut self, history: &mut History) -> Answer {
+        txn::acting_at_top_level(|| txn::with_nonatomic_spi(|| self.turn.act_here(&self.code, history)))
+    }
+}
