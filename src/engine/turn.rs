@@ -348,6 +348,11 @@ impl Turn {
             Err(error) => return Break(self.close(Status::Failed, None, Some(&error))),
         }
         let now = clock();
+        if fired {
+            // Whatever the function made of it: it may be of a language that swallowed the interruption and went on, so
+            // that neither its result nor what it wanted last is to be trusted.
+            return Break(self.interrupted_by_timer(&code, history, patience, now));
+        }
         if let Some(want) = history.take_want() {
             // Whatever the function made of the unwinding (an error, or a value of a language that swallowed it).
             return match self.fulfil(&code, &mut history, want, now) {
@@ -365,20 +370,6 @@ impl Turn {
                 self.cancel = self.cancel.take().or(asked);
                 Continue(history)
             }
-            Err(error) if error.sqlstate == QUERY_CANCELED && fired => {
-                if let Some(reason) = self.cancel.take() {
-                    // It does not get to a call: no more waiting for it.
-                    history.flush(now);
-                    return Break(self.close(Status::Cancelled, None, Some(&Error::Cancelled { reason }.into())));
-                }
-                // A timer's milliseconds may end a little before the deadline does.
-                if patience.is_none() || self.expired(now) {
-                    return Break(self.expire(&code));
-                }
-                self.recall
-                    .pace(|pace| pace.observe_step(self.run.def_id, "", PATIENCE));
-                Break(self.want_alone(history))
-            }
             Err(error) if error.sqlstate == QUERY_CANCELED && slots::stops_here() => guard::throw(error),
             Err(error) => {
                 history.flush(now);
@@ -390,6 +381,22 @@ impl Turn {
                 Break(self.close(status, None, Some(&error)))
             }
         }
+    }
+
+    /// The function's own code has used the time that it was given.
+    fn interrupted_by_timer(&mut self, code: &Code, mut history: History, patience: Option<i64>, now: Timestamp) -> End {
+        if let Some(reason) = self.cancel.take() {
+            // It does not get to a call at which it could be told: no more waiting for it.
+            history.flush(now);
+            return self.close(Status::Cancelled, None, Some(&Error::Cancelled { reason }.into()));
+        }
+        // A timer's milliseconds may end a little before the deadline does.
+        if patience.is_none() || self.expired(now) {
+            return self.expire(code);
+        }
+        self.recall
+            .pace(|pace| pace.observe_step(self.run.def_id, "", PATIENCE));
+        self.want_alone(history)
     }
 
     /// Calls the function once, to its end or to the first call that has no answer.

@@ -251,7 +251,7 @@ fn bad_input_is_refused_and_leaves_no_row() {
         "CREATE FUNCTION typed(a int, b text DEFAULT '') RETURNS jsonb LANGUAGE sql AS 'SELECT to_jsonb(a)';
          CREATE FUNCTION twice(a int) RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb';
          CREATE FUNCTION twice(a text) RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb';
-         CREATE FUNCTION any_type(a anyelement) RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb';
+         CREATE FUNCTION any_type(a anyelement) RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb'",
     );
     // Statement, SQLSTATE, and what DETAIL and HINT must say something of ('' where there is none).
     for (call, sqlstate, detail, hint) in [

@@ -316,6 +316,25 @@ fn a_chain_of_a_thousand_steps() {
     );
 }
 
+/// Perl's eval catches the engine's interruption of slow code like any error: what comes of it then is not to be trusted.
+#[test]
+fn an_interruption_that_was_swallowed_leaves_no_trace() {
+    let cluster = Cluster::new();
+    let mut db = cluster.admin();
+    db.run("CREATE EXTENSION plperlu");
+    db.run(
+        r#"CREATE FUNCTION drowsy(input jsonb) RETURNS jsonb LANGUAGE plperlu AS $$
+eval { spi_exec_query("SELECT pg_sleep(0.1)") };
+my $r = $@ ? '"interrupted"' : '"slept"';
+spi_exec_query("SELECT wf_step('one', 'SELECT 1')") if $@;
+return $r;
+$$"#,
+    );
+    start(&mut db, "drowsy");
+    assert_eq!(db.result("drowsy"), json!("slept"));
+    assert_eq!(db.count("wf_internal.steps"), 0);
+}
+
 #[test]
 fn workflows_in_other_languages() {
     let cluster = Cluster::new();
