@@ -1,2 +1,4 @@
--- Is anything ready beside one run? $1 owner, $2 run_id
-SELECT true FROM wf_internal.ready q WHERE q.owner = $1::oid AND q.run_id <> $2 LIMIT 1
+-- Is anything ready beside one run, behind a place in the queue? $1 owner, $2 run_id, $3 and $4 priority and seq
+SELECT true FROM wf_internal.ready q
+WHERE q.owner = $1::oid AND (q.priority, q.seq) > ($3, $4) AND q.run_id <> $2
+LIMIT 1

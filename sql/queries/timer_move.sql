@@ -1,11 +1,13 @@
--- Moves what is due to ready, a bounded number at a time. Locked timers are being deleted by their run's turn.
--- $1 now, $2 how many
+-- Moves what is due to ready, a bounded number at a time, from a place in the order on. Locked timers are being deleted by
+-- their run's turn. $1 now, $2 how many, $3 to $5 due_at, run_id and n of the place
 WITH due AS (
     DELETE FROM wf_internal.timers t
-    WHERE t.ctid = ANY (ARRAY(SELECT d.ctid FROM wf_internal.timers d WHERE d.due_at <= $1
-                              ORDER BY d.due_at LIMIT $2 FOR UPDATE SKIP LOCKED))
-    RETURNING t.owner, t.priority, t.run_id, t.due_at
+    WHERE t.ctid = ANY (ARRAY(SELECT d.ctid FROM wf_internal.timers d
+                              WHERE d.due_at <= $1 AND (d.due_at, d.run_id, d.n) > ($3, $4, $5)
+                              ORDER BY d.due_at, d.run_id, d.n LIMIT $2 FOR UPDATE SKIP LOCKED))
+    RETURNING t.owner, t.priority, t.run_id, t.due_at, t.n
+), moved AS (
+    INSERT INTO wf_internal.ready (owner, priority, run_id)
+    SELECT d.owner, d.priority, d.run_id FROM due d ORDER BY d.due_at
 )
-INSERT INTO wf_internal.ready (owner, priority, run_id)
-SELECT d.owner, d.priority, d.run_id FROM due d ORDER BY d.due_at
-RETURNING owner::oid
+SELECT d.owner::oid, d.due_at, d.run_id, d.n FROM due d

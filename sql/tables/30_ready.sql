@@ -6,7 +6,7 @@
 CREATE TABLE wf_internal.ready (
     owner       regrole     NOT NULL,
     priority    smallint    NOT NULL,
-    seq         bigint      GENERATED ALWAYS AS IDENTITY (CACHE 32),
+    seq         bigint      GENERATED ALWAYS AS IDENTITY,
     run_id      uuid        NOT NULL,
     PRIMARY KEY (owner, priority, seq, run_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);

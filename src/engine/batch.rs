@@ -9,13 +9,13 @@ use std::rc::Rc;
 
 use pg_workflow_core::batch::{BUDGET, MAX_STEPS};
 
-use crate::engine::recall::Recall;
+use crate::engine::recall::{Queue, Recall};
 use crate::engine::target;
 use crate::engine::turn::{self, End, Ended, Interrupted, Terms, Turn};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;
 use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, guard, interrupt, process, scope, txn};
-use crate::store::ready::{self, Ticket};
+use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked};
 use crate::store::{home, timers};
 
@@ -50,6 +50,8 @@ pub(crate) enum Found {
     Turns,
     /// Nothing is ready, or all that is ready is held by others.
     Nothing,
+    /// Nothing is ready at the place in the queue that was looked at; the rest is to be looked at then.
+    Later(Timestamp),
 }
 
 /// May the caller commit between batches?
@@ -91,10 +93,11 @@ impl Batcher {
         } else {
             self.recall.pace(|pace| pace.size())
         };
-        let tickets = ready::claim(self.owner, size, &self.busy);
-        if tickets.is_empty() {
-            return Found::Nothing;
-        }
+        let tickets = match self.claim(size, commits) {
+            Ok(tickets) if tickets.is_empty() => return Found::Nothing,
+            Ok(tickets) => tickets,
+            Err(later) => return Found::Later(later),
+        };
         hints::holding();
         // Not idle any more, or the call below would wake this very process.
         slots::set_idle(false);
@@ -147,8 +150,33 @@ impl Batcher {
                 break;
             }
         }
+        let passed = tickets.iter().zip(&served).take_while(|(a, b)| a.position == b.position);
+        if let Some((last, _)) = passed.last() {
+            self.recall.queue(|queue| queue.after = last.position);
+        }
         self.finish(&served, turns, begun);
         Found::Turns
+    }
+
+    /// Claims what is next in the queue; `Err`: there may be something, to be looked for at that time.
+    fn claim(&mut self, size: u32, commits: Commits) -> Result<Vec<Ticket>, Timestamp> {
+        let Queue { after, from_start } = self.recall.queue(|queue| *queue);
+        let begun = clock();
+        if after != Position::START && !from_start.is_due(begun) {
+            let tickets = ready::claim(self.owner, size, &self.busy, after);
+            if !tickets.is_empty() {
+                return Ok(tickets);
+            }
+            if commits == Commits::InPlace {
+                return Err(from_start.next());
+            }
+        }
+        let tickets = ready::claim(self.owner, size, &self.busy, Position::START);
+        self.recall.queue(|queue| {
+            queue.from_start.observe(begun, clock());
+            queue.after = Position::START;
+        });
+        Ok(tickets)
     }
 
     fn terms(&mut self, run: RunId, until: Option<Timestamp>, ticket: Option<Ticket>) -> Terms {
@@ -312,16 +340,14 @@ impl Batcher {
 /// Timers moved in one transaction.
 const TIMER_BATCH: i32 = 1000;
 
-/// Moves due timers to ready; true if there may be more due.
-pub(crate) fn move_timers() -> bool {
-    let moved = timers::move_due(clock(), TIMER_BATCH);
-    let count = moved.len();
-    moved
-        .into_iter()
-        .collect::<HashSet<_>>()
-        .into_iter()
-        .for_each(hints::ready);
-    count == TIMER_BATCH as usize
+/// Moves due timers behind a position to ready; returns the last one's position if there were any, and whether there may be
+/// more due.
+pub(crate) fn move_timers(after: timers::Position) -> (Option<timers::Position>, bool) {
+    let moved = timers::move_due(clock(), TIMER_BATCH, after);
+    let owners: HashSet<Oid> = moved.iter().map(|(owner, _)| *owner).collect();
+    owners.into_iter().for_each(hints::ready);
+    let last = moved.iter().map(|(_, position)| *position).max();
+    (last, moved.len() == TIMER_BATCH as usize)
 }
 
 /// Runs the current user's due work in this session until nothing is due.
@@ -336,7 +362,7 @@ pub(crate) fn run_pending(commits: Commits) {
                 if !home::is_here() {
                     return (false, Found::Nothing);
                 }
-                (move_timers(), batcher.take(commits))
+                (move_timers(timers::Position::START).1, batcher.take(commits))
             });
             if commits != Commits::No
                 && let Err(error) = txn::commit_and_chain()

@@ -11,7 +11,7 @@ use crate::engine::step::StepSpec;
 use crate::error::Error;
 use crate::pg::errdata::{INTERNAL_ERROR, PgError, QUERY_CANCELED};
 use crate::pg::value::{timestamp_from_json, timestamp_json};
-use crate::pg::{Interval, Json, Timestamp, clock, guard, txn};
+use crate::pg::{Interval, Json, Timestamp, clock, guard, interrupt, txn};
 use crate::store::steps::Kind;
 
 /// What user code of this process is doing.
@@ -102,12 +102,27 @@ fn deliver(answer: Answer) -> Option<Json> {
     match answer {
         Answer::Value(value) => value,
         Answer::Raise(error) => guard::throw(error),
+        Answer::Unwind if leaves_softly() => {
+            interrupt::cancel_soon();
+            None
+        }
         // query_canceled, because EXCEPTION WHEN OTHERS lets it pass: user handlers do not see the unwinding.
         Answer::Unwind => guard::throw(PgError::new(
             QUERY_CANCELED,
             "workflow is unwound to wait or to run a step",
         )),
     }
+}
+
+/// Recorded calls from which on a function is unwound behind the expression that has made the call, not in its middle.
+const SOFT: usize = 32;
+
+/// True if the call returns NULL and the next look for interrupts unwinds: before the next statement of PL/pgSQL, within the
+/// same one of all others. PL/pgSQL marks an expression as busy while it evaluates it, and one that was left by an
+/// error stays so until the transaction ends: each later replay would run it as a query, five times as slowly. What the
+/// rest of the expression makes of the NULL does not count: the want is noted. Short functions are unwound at once.
+fn leaves_softly() -> bool {
+    SCENE.with_borrow(|scene| matches!(scene, Scene::Deciding(history, None) if history.len() >= SOFT))
 }
 
 /// Arguments of `wf_step`, without its name.

@@ -241,8 +241,7 @@ impl Turn {
                 self.terms.ticket = ready::insert_ticket(self.run.owner, i32::from(self.run.priority), self.run.run_id);
             }
             self.set_running();
-            let others = ready::has_others(self.run.owner, self.run.run_id);
-            (txn::current_id(), others)
+            (txn::current_id(), self.others_wait())
         });
         scope::across_commit(txn::commit_and_chain).unwrap_or_else(|error| guard::throw(error));
         self.commits += 1;

@@ -5,18 +5,39 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use pg_workflow_core::batch::Pace;
+use pg_workflow_core::sparing::Sparing;
 
 use crate::engine::history::History;
 use crate::engine::turn::Interrupted;
 use crate::pg::RunId;
+use crate::store::ready::Position;
 
 /// Memory of one process, shared by its batches and turns.
 #[derive(Default)]
 pub(crate) struct Recall {
     pace: RefCell<Pace>,
+    queue: RefCell<Queue>,
     histories: RefCell<Histories>,
     interrupted: RefCell<Option<Interrupted>>,
     setback: RefCell<Option<Setback>>,
+}
+
+/// Where the next claims are looked for. Rows that were served are deleted, but while somebody holds an old snapshot
+/// every look from the start of the queue has to pass over them again: so the usual look begins where the last ended,
+/// and those from the start, which find what has come in before that place, are spared.
+#[derive(Clone, Copy)]
+pub(crate) struct Queue {
+    pub(crate) after: Position,
+    pub(crate) from_start: Sparing,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            after: Position::START,
+            from_start: Sparing::default(),
+        }
+    }
 }
 
 /// A procedure was left with steps that were not committed: they are lost, and the next time a commit comes before.
@@ -52,6 +73,10 @@ struct Kept {
 impl Recall {
     pub(crate) fn pace<T>(&self, f: impl FnOnce(&mut Pace) -> T) -> T {
         f(&mut self.pace.borrow_mut())
+    }
+
+    pub(crate) fn queue<T>(&self, f: impl FnOnce(&mut Queue) -> T) -> T {
+        f(&mut self.queue.borrow_mut())
     }
 
     /// Keeps the history of a run for its next turn. `version` is that of the run's row once this transaction has

@@ -477,10 +477,16 @@ impl Turn {
             return None;
         }
         // This process will be occupied: another is to see to the rest, if there is any.
-        if scope::as_engine(|| ready::has_others(self.run.owner, self.run.run_id)) {
+        if scope::as_engine(|| self.others_wait()) {
             slots::wake_executor(process::my_database(), self.run.owner);
         }
         Some(None)
+    }
+
+    /// Runs of the role are ready that this process does not get to.
+    pub(super) fn others_wait(&self) -> bool {
+        let after = self.recall.queue(|queue| queue.after);
+        ready::has_others(self.run.owner, self.run.run_id, after)
     }
 
     fn returned(&mut self, history: &mut History, result: Option<Json>, now: Timestamp) -> End {

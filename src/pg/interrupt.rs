@@ -57,11 +57,17 @@ pub(crate) fn withdraw() {
 /// As Postgres' own statement timeout handler; async-signal-safe.
 unsafe extern "C-unwind" fn on_timer() {
     FIRED.store(true, Ordering::Relaxed);
-    // SAFETY: flags and a latch of this process.
+    cancel_soon();
+    // SAFETY: a latch of this process.
+    unsafe { pg_sys::SetLatch(pg_sys::MyLatch) };
+}
+
+/// Makes this process' next look for interrupts raise query_canceled.
+pub(crate) fn cancel_soon() {
+    // SAFETY: process-local flags that signal handlers set.
     unsafe {
         pg_sys::QueryCancelPending = 1;
         pg_sys::InterruptPending = 1;
-        pg_sys::SetLatch(pg_sys::MyLatch);
     }
 }
 

@@ -20,6 +20,7 @@ pub(crate) mod types {
     use pgrx::pg_sys::{self, Oid};
 
     pub(crate) const INT4: Oid = pg_sys::INT4OID;
+    pub(crate) const INT8: Oid = pg_sys::INT8OID;
     pub(crate) const JSONB: Oid = pg_sys::JSONBOID;
     pub(crate) const OID: Oid = pg_sys::OIDOID;
     pub(crate) const TEXT: Oid = pg_sys::TEXTOID;

@@ -155,7 +155,7 @@ pub(super) fn to_jsonb(datum: Datum, type_oid: Oid) -> Json {
 }
 
 /// A run's key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RunId(pub(crate) [u8; 16]);
 
 impl RunId {

@@ -1,14 +1,14 @@
 //! `ready`: runs that are ready for a turn.
 
 use super::statement;
-use crate::pg::value::Tid;
+use crate::pg::value::{Argument, Tid};
 use crate::pg::{Oid, RunId};
 
 statement!(INSERT, "ready_insert", OID, INT4, UUID);
 statement!(RETAKE, "ready_retake", TID, UUID);
-statement!(CLAIM, "ready_claim", OID, INT4, UUIDS);
+statement!(CLAIM, "ready_claim", OID, INT4, UUIDS, INT4, INT8);
 statement!(DELETE, "ready_delete", TIDS);
-statement!(OTHERS, "ready_others", OID, UUID);
+statement!(OTHERS, "ready_others", OID, UUID, INT4, INT8);
 statement!(OWNERS, "ready_owners");
 
 /// A claimed row: locked until the transaction ends.
@@ -16,6 +16,22 @@ statement!(OWNERS, "ready_owners");
 pub(crate) struct Ticket {
     place: Tid,
     pub(crate) run_id: RunId,
+    pub(crate) position: Position,
+}
+
+/// A place in the order of a role's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    priority: i16,
+    seq: i64,
+}
+
+impl Position {
+    /// Before all rows.
+    pub(crate) const START: Self = Self {
+        priority: i16::MIN,
+        seq: i64::MIN,
+    };
 }
 
 /// Makes a run ready. The caller also tells `worker::wake`, or nobody may look for long.
@@ -28,22 +44,34 @@ pub(crate) fn insert_ticket(owner: Oid, priority: i32, run: RunId) -> Option<Tic
     INSERT.first(&[&owner, &priority, &run], |row| Ticket {
         place: row.need(0),
         run_id: run,
+        position: Position {
+            priority: row.need(1),
+            seq: row.need(2),
+        },
     })
 }
 
 /// Claims a row that this process knows of an earlier transaction, if nobody else has claimed or deleted it.
 pub(crate) fn retake(ticket: Ticket) -> Option<Ticket> {
-    RETAKE.first(&[&ticket.place, &ticket.run_id], |row| Ticket {
-        place: row.need(0),
-        run_id: ticket.run_id,
-    })
+    RETAKE.first(&[&ticket.place, &ticket.run_id], |_| ticket)
 }
 
-/// Claims up to `count` rows of a role, leaving out runs known to be held by another executor.
-pub(crate) fn claim(owner: Oid, count: u32, except: &Vec<RunId>) -> Vec<Ticket> {
-    CLAIM.query(&[&owner, &(count as i32), except], |row| Ticket {
+/// Claims up to `count` rows of a role behind a position, leaving out runs known to be held by another executor.
+pub(crate) fn claim(owner: Oid, count: u32, except: &Vec<RunId>, after: Position) -> Vec<Ticket> {
+    let args: [&dyn Argument; 5] = [
+        &owner,
+        &(count as i32),
+        except,
+        &i32::from(after.priority),
+        &after.seq,
+    ];
+    CLAIM.query(&args, |row| Ticket {
         place: row.need(0),
         run_id: row.need(1),
+        position: Position {
+            priority: row.need(2),
+            seq: row.need(3),
+        },
     })
 }
 
@@ -53,9 +81,11 @@ pub(crate) fn delete(tickets: &[Ticket]) {
     DELETE.run(&[&places]);
 }
 
-/// True if a role has ready runs beside this one.
-pub(crate) fn has_others(owner: Oid, run: RunId) -> bool {
-    OTHERS.first(&[&owner, &run], |_| ()).is_some()
+/// True if a role has ready runs beside this one, behind a position.
+pub(crate) fn has_others(owner: Oid, run: RunId, after: Position) -> bool {
+    OTHERS
+        .first(&[&owner, &run, &i32::from(after.priority), &after.seq], |_| ())
+        .is_some()
 }
 
 /// Roles that have ready runs.

@@ -5,8 +5,8 @@ use crate::pg::{Oid, RunId, Timestamp};
 
 statement!(INSERT, "timer_insert", TIMESTAMPTZ, UUID, INT4, OID, INT4);
 statement!(DELETE, "timer_delete", TIMESTAMPTZ, UUID, INT4);
-statement!(MOVE, "timer_move", TIMESTAMPTZ, INT4);
-statement!(NEXT, "timer_next");
+statement!(MOVE, "timer_move", TIMESTAMPTZ, INT4, TIMESTAMPTZ, UUID, INT4);
+statement!(NEXT, "timer_next", TIMESTAMPTZ, UUID, INT4);
 
 /// What a timer is for, where it is not a step's.
 pub(crate) const DEADLINE: i32 = 0;
@@ -21,12 +21,36 @@ pub(crate) fn delete(due: Timestamp, run: RunId, n: i32) {
     DELETE.run(&[&due, &run, &n]);
 }
 
-/// Makes up to `count` runs ready whose timers are due; returns their owners, one each.
-pub(crate) fn move_due(now: Timestamp, count: i32) -> Vec<Oid> {
-    MOVE.query(&[&now, &count], |row| row.need(0))
+/// A place in the order of timers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    due: Timestamp,
+    run: RunId,
+    n: i32,
 }
 
-/// When the next timer falls due.
-pub(crate) fn next() -> Option<Timestamp> {
-    NEXT.first(&[], |row| row.need(0))
+impl Position {
+    /// Before all timers.
+    pub(crate) const START: Self = Self {
+        due: Timestamp::MIN,
+        run: RunId([0; 16]),
+        n: i32::MIN,
+    };
+}
+
+/// Makes up to `count` runs ready whose timers are due, from a position on; returns their owners and positions.
+pub(crate) fn move_due(now: Timestamp, count: i32, after: Position) -> Vec<(Oid, Position)> {
+    MOVE.query(&[&now, &count, &after.due, &after.run, &after.n], |row| {
+        let position = Position {
+            due: row.need(1),
+            run: row.need(2),
+            n: row.need(3),
+        };
+        (row.need(0), position)
+    })
+}
+
+/// When the next timer behind a position falls due.
+pub(crate) fn next(after: Position) -> Option<Timestamp> {
+    NEXT.first(&[&after.due, &after.run, &after.n], |row| row.need(0))
 }

@@ -48,6 +48,10 @@ fn main(database: Oid) {
                     return;
                 }
             }
+            Ok(Found::Later(at)) => {
+                latch::wait(Some(at - clock()));
+                batcher.forget_busy();
+            }
             Err(_) if batcher.is_interrupted() => scope::release_advisory_locks(),
             Err(error) => {
                 scope::release_advisory_locks();

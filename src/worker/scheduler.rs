@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use pg_workflow_core::sparing::Sparing;
+
 use crate::engine::batch;
 use crate::hub::databases;
 use crate::hub::slots::{self, Kind};
@@ -31,6 +33,10 @@ fn main(database: Oid) {
     }
     let mut scheduler = Scheduler {
         database,
+        moved: timers::Position::START,
+        owners: Vec::new(),
+        from_start: Sparing::default(),
+        spared: false,
         started: HashMap::new(),
         requested: HashSet::new(),
         complained: false,
@@ -76,8 +82,24 @@ struct Start {
     in_vain: u32,
 }
 
+/// What the scheduler has found.
+struct Look {
+    /// More timers may be due.
+    more: bool,
+    next: Option<Timestamp>,
+    /// Roles with ready runs.
+    owners: Vec<Oid>,
+}
+
 struct Scheduler {
     database: Oid,
+    /// The timer that was moved last.
+    moved: timers::Position,
+    owners: Vec<Oid>,
+    /// Looks at all timers and all of the queue, past rows that were deleted and that an old snapshot keeps.
+    from_start: Sparing,
+    /// The last look was not from the start: one is owed.
+    spared: bool,
     /// When an executor was last started for a role.
     started: HashMap<Oid, Start>,
     /// Roles for which one executor more was asked for.
@@ -95,16 +117,41 @@ impl Scheduler {
         }
     }
 
+    /// Looks at timers and ready runs: at all of them, unless that has become dear (see [`Sparing`]); then at the timers
+    /// behind those that were moved last, and for the roles that had ready runs last.
+    fn look(&mut self) -> Look {
+        let begun = clock();
+        self.spared = !self.from_start.is_due(begun);
+        let after = if self.spared {
+            self.moved
+        } else {
+            timers::Position::START
+        };
+        let (last, more) = batch::move_timers(after);
+        // From where the look began: one that was passed over, locked by a turn that may yet roll back, is not to be lost.
+        let next = timers::next(after);
+        if let Some(last) = last {
+            self.moved = last;
+        }
+        if !self.spared {
+            self.owners = ready::owners();
+            self.from_start.observe(begun, clock());
+        }
+        Look {
+            more,
+            next,
+            owners: self.owners.clone(),
+        }
+    }
+
     /// Does what is due; returns when to look again.
     fn work(&mut self) -> Result<Option<Timestamp>, PgError> {
         process::report_running("pg_workflow: timers and executors");
         // Announced before the look: a timer that is committed after it wakes us.
         slots::set_next_due(None);
         // Asked each time: rows of another installation may have been restored since.
-        let looked = txn::transaction(|| {
-            scope::as_engine(|| home::is_here().then(|| (batch::move_timers(), timers::next(), ready::owners())))
-        })?;
-        let Some((more, next, owners)) = looked else {
+        let looked = txn::transaction(|| scope::as_engine(|| home::is_here().then(|| self.look())))?;
+        let Some(Look { more, next, mut owners }) = looked else {
             self.idle_once();
             return Ok(None);
         };
@@ -112,7 +159,7 @@ impl Scheduler {
         slots::set_next_due(next);
         let now = clock();
         let mut again = match next {
-            Some(_) if more => Some(now),
+            _ if more => Some(now),
             // Due and not moved: its run's turn has it locked to delete it. Not to be waited for by spinning.
             Some(due) => Some(if due <= now { now + LOCKED_PAUSE } else { due }),
             None => None,
@@ -122,7 +169,13 @@ impl Scheduler {
                 start.in_vain = 0;
             }
         }
+        if self.spared {
+            again = Some(again.map_or(self.from_start.next(), |at| at.min(self.from_start.next())));
+        }
         self.requested.extend(slots::take_requests(self.database));
+        if self.spared {
+            owners.extend(self.requested.iter().filter(|role| !self.owners.contains(role)));
+        }
         self.requested.retain(|role| owners.contains(role));
         for role in owners {
             if let Some(at) = self.provide(role) {

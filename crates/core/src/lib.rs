@@ -4,5 +4,6 @@ pub mod batch;
 pub mod options;
 pub mod policy;
 pub mod signature;
+pub mod sparing;
 pub mod sqlstate;
 pub mod target;
