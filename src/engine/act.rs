@@ -155,6 +155,7 @@ impl Turn {
             patience,
             fresh: self.fresh(),
         };
+        self.occupy(code, name, patience);
         self.terms.steps += 1;
         let started = clock();
         (step::attempt(&self.run, code, name, spec, company), started)

@@ -25,7 +25,10 @@ use crate::hub::{hints, slots};
 use crate::pg::{PgError, clock, guard, interrupt, process, scope, txn};
 use crate::store::{ready, runs};
 
-/// Time that a procedure may go on for while others wait and no other executor is free, in microseconds.
+/// Time for which a procedure counts as quick, in microseconds.
+const BRIEF: i64 = 20_000;
+
+/// Time that it may go on for while others wait and no other executor is free, in microseconds.
 const SLICE: i64 = 100_000;
 
 /// How a step that was called in place went.
@@ -53,7 +56,7 @@ impl Turn {
         mut history: History,
         patience: Option<i64>,
     ) -> (Self, Passage) {
-        self.announce(&code);
+        self.occupy(&code, "", patience);
         history.begin_replay();
         self.own_patience = patience;
         self.began = clock();
@@ -257,8 +260,10 @@ impl Turn {
         });
         self.run.version = version;
         self.run.status = runs::Status::Running;
-        let helped = !others || slots::wake_executor(process::my_database(), self.run.owner);
-        let had_enough = now - self.began > SLICE.max(10 * self.replay_took);
+        let time = now - self.began;
+        // A long chain is no reason to have short workflows wait: another executor may take its turns on the processor.
+        let helped = !others || (time > BRIEF && slots::step_aside(process::my_database(), self.run.owner));
+        let had_enough = time > SLICE.max(10 * self.replay_took);
         self.yields = (had_enough && !helped) || slots::asked_to_quit();
         ours && !self.run.controlled && !self.yields
     }

@@ -7,7 +7,7 @@ use crate::engine::{calls, target};
 use crate::error::Error;
 use crate::hub::slots;
 use crate::pg::errdata::{QUERY_CANCELED, pack, unpack};
-use crate::pg::{Json, PgError, clock, guard, interrupt, process, scope, txn, value};
+use crate::pg::{Json, PgError, clock, guard, interrupt, scope, txn, value};
 use crate::settings;
 use crate::store::runs::Locked;
 
@@ -51,9 +51,6 @@ const SERIALIZATION: i32 = pack(*b"40001");
 /// # Errors
 /// Unwinds if this process was told to stop what it does (see [`slots::stops_here`]): nothing is recorded then.
 pub(crate) fn attempt(run: &Locked, code: &Code, name: &str, spec: &StepSpec, company: Company) -> Attempt {
-    slots::set_busy(run.run_id, name);
-    process::report_running(&format!("workflow {} instance {} step {name}", code.workflow, run.id));
-
     let own_timeout = spec.timeout.or(code.options.step_timeout);
     let deadline = run.deadline.map(|deadline| (deadline - clock()).max(1));
     let limit = [own_timeout, deadline, company.patience].into_iter().flatten().min();

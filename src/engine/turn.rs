@@ -117,6 +117,8 @@ pub(crate) struct Turn {
     pub(super) generation: u64,
     /// The call that runs may have met another version than the pinned one: to be looked at before anything is done.
     pub(super) unchecked: bool,
+    /// Others have been shown that this process works on the run.
+    shown: bool,
     /// This transaction has written something for this run.
     pub(super) wrote: bool,
     /// Commits in place so far.
@@ -199,6 +201,7 @@ impl Turn {
             cancel: None,
             generation: 0,
             unchecked: false,
+            shown: false,
             wrote: false,
             commits: 0,
             began: now,
@@ -401,7 +404,7 @@ impl Turn {
 
     /// Calls the function once, to its end or to the first call that has no answer.
     fn replay(&mut self, code: Rc<Code>, mut history: History, patience: Option<i64>) -> Passage {
-        self.announce(&code);
+        self.occupy(&code, "", patience);
         history.begin_replay();
         let limit = self.limit(patience);
         let ((outcome, fired), history) = calls::deciding(history, || {
@@ -423,12 +426,6 @@ impl Turn {
             fired,
             patience,
         }
-    }
-
-    /// Shows others that the function runs.
-    pub(super) fn announce(&self, code: &Code) {
-        slots::set_busy(self.run.run_id, "");
-        process::report_running(&format!("workflow {} instance {}", code.workflow, self.run.id));
     }
 
     /// Time after which the function's own code is interrupted.
@@ -473,14 +470,24 @@ impl Turn {
         if !self.recall.pace(|pace| pace.is_slow(self.run.def_id, what)) {
             return Some(Some(PATIENCE));
         }
-        if !self.fresh() {
-            return None;
+        self.fresh().then_some(None)
+    }
+
+    /// Shows others what runs now, and for how long it may. If it will occupy this process, another is to see to the rest.
+    pub(super) fn occupy(&mut self, code: &Code, step: &str, patience: Option<i64>) {
+        let slow = patience.is_none() && self.terms.until.is_some();
+        // A call of the function is over in no time, mostly: shown once a turn.
+        if !step.is_empty() || slow || !std::mem::replace(&mut self.shown, true) {
+            slots::set_busy(self.run.run_id, step, slow);
+            let word = if step.is_empty() { "" } else { " step " };
+            process::report_running(&format!(
+                "workflow {} instance {}{word}{step}",
+                code.workflow, self.run.id
+            ));
         }
-        // This process will be occupied: another is to see to the rest, if there is any.
-        if scope::as_engine(|| self.others_wait()) {
+        if slow && scope::as_engine(|| self.others_wait()) {
             slots::wake_executor(process::my_database(), self.run.owner);
         }
-        Some(None)
     }
 
     /// Runs of the role are ready that this process does not get to.

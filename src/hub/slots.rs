@@ -95,9 +95,10 @@ fn mine<T>(f: impl FnOnce(&mut Slot) -> T) -> Option<T> {
     STATE.with(|state| f(&mut state.slots[index]))
 }
 
-/// This process works on a run, at `step` (empty: on the workflow function).
-pub(crate) fn set_busy(run: RunId, step: &str) {
+/// This process works on a run, at `step` (empty: on the workflow function). `slow`: others may take the processor.
+pub(crate) fn set_busy(run: RunId, step: &str, slow: bool) {
     mine(|slot| {
+        slot.slow = slow;
         if slot.run != Some(run) {
             slot.cancel = false;
         }
@@ -119,6 +120,7 @@ pub(crate) fn set_unoccupied() {
     mine(|slot| {
         slot.run = None;
         slot.cancel = false;
+        slot.slow = false;
         slot.step_length = 0;
         slot.since = crate::pg::clock();
     });
@@ -194,6 +196,12 @@ pub(crate) fn wake_executor(database: Oid, role: Oid) -> bool {
     STATE
         .with(|state| state.wake_executor(database, role))
         .unwrap_or(false)
+}
+
+/// This process is occupied for long, until it says otherwise: wakes another executor of the role, as [`wake_executor`].
+pub(crate) fn step_aside(database: Oid, role: Oid) -> bool {
+    mine(|slot| slot.slow = true);
+    wake_executor(database, role)
 }
 
 /// Asks the executor that has been idle longest, of any other role or database, to end. False if there is none.

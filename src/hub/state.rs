@@ -4,6 +4,8 @@
 //! One lightweight lock guards all of it; nothing under it waits or fails. Latches are set under the lock, so that a
 //! slot's latch cannot belong to another process by then.
 
+use std::sync::OnceLock;
+
 use crate::pg::latch::LatchRef;
 use crate::pg::shared::Shared;
 use crate::pg::{Oid, RunId};
@@ -56,6 +58,8 @@ pub(crate) struct Slot {
     pub(crate) run: Option<RunId>,
     pub(super) step: [u8; STEP_NAME],
     pub(super) step_length: u8,
+    /// What it works on is known to take long, mostly by waiting.
+    pub(super) slow: bool,
     /// When the current state began (microseconds since 2000).
     pub(crate) since: i64,
     /// Scheduler: when its next timer falls due; timers set for later need not wake it.
@@ -77,6 +81,7 @@ impl Slot {
         run: None,
         step: [0; STEP_NAME],
         step_length: 0,
+        slow: false,
         since: 0,
         next_due: 0,
     };
@@ -139,6 +144,12 @@ pub(crate) fn available() -> bool {
     STATE.available()
 }
 
+/// Processors that this server may use.
+fn processors() -> usize {
+    static PROCESSORS: OnceLock<usize> = OnceLock::new();
+    *PROCESSORS.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
 impl State {
     pub(super) fn live(&mut self) -> impl Iterator<Item = &mut Slot> {
         self.slots.iter_mut().filter(|slot| slot.used)
@@ -165,18 +176,28 @@ impl State {
     }
 
     /// Wakes an idle executor of the role, or asks the scheduler for one more if the role may have it. False if neither.
+    ///
+    /// Of executors with quick steps only as many are woken as there are processors: more would only take turns, with
+    /// fewer steps to a commit and locks held by who is not running. One that comes to a slow step says so and wakes
+    /// another; one that does not know that its step is slow finds out soon, and then says so.
     pub(super) fn wake_executor(&mut self, database: Oid, role: Oid) -> bool {
-        let mut count = 0;
-        for slot in self
-            .of(Kind::Executor, database)
-            .filter(|slot| slot.role == role && !slot.quit)
-        {
-            if slot.idle {
-                slot.idle = false;
-                slot.latch.set();
-                return true;
-            }
+        let mine = |slot: &&mut Slot| slot.role == role && !slot.quit;
+        let (mut count, mut quick) = (0, 0);
+        let mut idle = None;
+        for slot in self.of(Kind::Executor, database).filter(mine) {
             count += 1;
+            quick += usize::from(!slot.idle && !slot.slow);
+            if slot.idle && idle.is_none() {
+                idle = Some(slot);
+            }
+        }
+        if quick >= processors() {
+            return false;
+        }
+        if let Some(slot) = idle {
+            slot.idle = false;
+            slot.latch.set();
+            return true;
         }
         let may_have_more = count < settings::max_executors();
         if may_have_more {

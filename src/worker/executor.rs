@@ -60,6 +60,9 @@ fn main(database: Oid) {
                 if super::belongs() != Belongs::Yes {
                     return;
                 }
+                if pause > 0 {
+                    slots::step_aside(database, role);
+                }
                 let until = clock() + pause;
                 while clock() < until && !slots::asked_to_quit() {
                     latch::wait(Some(until - clock()));
