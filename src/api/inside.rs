@@ -68,14 +68,25 @@ fn sleep_until(args: Args) -> Result<Return, Error> {
     Ok(Return::void())
 }
 
-sql_function!("wf_wait_signal", wait_signal);
-fn wait_signal(args: Args) -> Result<Return, Error> {
-    let timeout: Option<Interval> = args.get(1);
+/// Checked here for the error of a time out of range (22008), which is the function's to see.
+fn timeout_at(args: Args, index: usize) -> Option<Interval> {
+    let timeout: Option<Interval> = args.get(index);
     if let Some(timeout) = timeout {
         timeout.after(clock());
     }
-    let payload = calls::wait_signal(name_at(args, 0)?, timeout)?;
+    timeout
+}
+
+sql_function!("wf_wait_signal", wait_signal);
+fn wait_signal(args: Args) -> Result<Return, Error> {
+    let payload = calls::wait_signal(name_at(args, 0)?, timeout_at(args, 1))?;
     Ok(Return::kept(payload.as_ref()))
+}
+
+sql_function!("wf_wait_signal_procedure", wait_signal_procedure);
+fn wait_signal_procedure(args: Args) -> Result<Return, Error> {
+    let payload = calls::call_wait_signal(!args.atomic(), name_at(args, 0)?, timeout_at(args, 2))?;
+    Ok(Return::kept_row(payload.as_ref()))
 }
 
 sql_function!("wf_set", set);

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use pg_workflow_core::batch::{BUDGET, MAX_STEPS};
 
 use crate::engine::recall::{Queue, Recall};
-use crate::engine::target;
+use crate::engine::{send, target};
 use crate::engine::turn::{self, End, Ended, Interrupted, Terms, Turn};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;
@@ -232,6 +232,7 @@ impl Batcher {
 
     fn finish(&mut self, served: &[Ticket], turns: u32, begun: Timestamp) {
         slots::set_unoccupied();
+        send::flush_hints();
         ready::delete(served);
         self.recall.pace(|pace| pace.observe(turns, clock() - begun));
         self.single = self.single.saturating_sub(1);

@@ -69,6 +69,11 @@ fn in_scene<T>(scene: Scene, f: impl FnOnce() -> T) -> (T, Scene) {
     (result.unwrap_or_else(|error| guard::throw(error)), scene)
 }
 
+/// True inside a step.
+pub(crate) fn is_acting() -> bool {
+    SCENE.with_borrow(|scene| matches!(scene, Scene::Acting))
+}
+
 /// Refuses a function that only makes sense outside of workflows.
 pub(crate) fn require_outside(function: &'static str) -> Result<(), Error> {
     SCENE.with_borrow(|scene| match scene {
@@ -163,19 +168,23 @@ pub(crate) fn call_step(
     name: &str,
     read: impl FnOnce() -> Result<StepCall, Error>,
 ) -> Result<Option<Json>, Error> {
-    let answer = ask_step(name, read)?;
+    Ok(act_or_deliver(may_commit, ask_step(name, read)?))
+}
+
+/// Has a call that has no answer yet answered on the spot, if that is possible.
+fn act_or_deliver(may_commit: bool, answer: Answer) -> Option<Json> {
     if !matches!(answer, Answer::Unwind) || !may_commit || !txn::at_top_level() {
-        return Ok(deliver(answer));
+        return deliver(answer);
     }
-    // Taken out of the scene meanwhile: the step is a scene of its own.
+    // Taken out of the scene meanwhile: a step is a scene of its own.
     let scene = SCENE.replace(Scene::Outside);
     let Scene::Deciding(mut history, Some(mut stage)) = scene else {
         SCENE.replace(scene);
-        return Ok(deliver(answer));
+        return deliver(answer);
     };
     let answer = stage.act(&mut history);
     SCENE.replace(Scene::Deciding(history, Some(stage)));
-    Ok(deliver(answer))
+    deliver(answer)
 }
 
 /// Reads a retry policy, with durations in Postgres' interval syntax.
@@ -210,16 +219,28 @@ pub(crate) fn sleep(name: &str, until: Wake, function: &'static str) -> Result<(
     Ok(())
 }
 
-pub(crate) fn wait_signal(name: &str, timeout: Option<Interval>) -> Result<Option<Json>, Error> {
-    let answer = with_history("wf_wait_signal", |history| {
+fn ask_signal(name: &str, timeout: Option<Interval>) -> Result<Answer, Error> {
+    with_history("wf_wait_signal", |history| {
         history.answer(Kind::Signal, name, |_| {
             Ok(Want::Signal {
                 name: name.to_owned(),
                 timeout,
             })
         })
-    })?;
-    Ok(deliver(answer))
+    })
+}
+
+pub(crate) fn wait_signal(name: &str, timeout: Option<Interval>) -> Result<Option<Json>, Error> {
+    ask_signal(name, timeout).map(deliver)
+}
+
+/// `wf_wait_signal` as a procedure: where it may commit, a signal that is there is taken here and now.
+pub(crate) fn call_wait_signal(
+    may_commit: bool,
+    name: &str,
+    timeout: Option<Interval>,
+) -> Result<Option<Json>, Error> {
+    Ok(act_or_deliver(may_commit, ask_signal(name, timeout)?))
 }
 
 pub(crate) fn set(name: &str, value: &Json) -> Result<(), Error> {

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use crate::engine::step::StepSpec;
 use crate::error::Error;
 use crate::pg::{Interval, Json, PgError, RunId, Timestamp, clock};
+use crate::store::inbox;
 use crate::store::steps::{self, Kind, StepRow, StepStatus};
 
 /// What a run's function wants that its history does not have.
@@ -78,6 +79,9 @@ pub(crate) struct History {
     /// without a look into the index. Only one with calls that were begun side by side does not.
     in_order: bool,
     want: Option<Want>,
+    /// The last signal taken of each name, as far as this process knows: rows of taken ones that an old snapshot keeps are
+    /// not to be read again for each.
+    taken: HashMap<String, i64>,
 }
 
 impl History {
@@ -91,6 +95,7 @@ impl History {
             asked: 0,
             in_order: true,
             want: None,
+            taken: HashMap::new(),
         }
     }
 
@@ -319,6 +324,18 @@ impl History {
         change(row);
         let finished = (!row.status.is_open()).then_some(now);
         steps::update(self.run, row, finished);
+    }
+
+    /// Consumes the oldest signal of a name for entry `n`.
+    pub(crate) fn take_signal(&mut self, name: &str, n: i32, now: Timestamp) -> Option<Json> {
+        let after = self.taken.get(name).copied();
+        // One sent before that one may have come in after it.
+        let found = after
+            .and_then(|after| inbox::take(self.run, name, n, now, after))
+            .or_else(|| inbox::take(self.run, name, n, now, i64::MIN));
+        let (payload, seq) = found?;
+        self.taken.insert(name.to_owned(), seq);
+        Some(payload)
     }
 
     pub(crate) fn row(&self, position: usize) -> &StepRow {

@@ -2,6 +2,8 @@
 //! procedure goes on; when the time budget is used the call commits in the middle. So a step costs the same however long
 //! the history is.
 //!
+//! The same goes for a wait for a signal that is there already.
+//!
 //! It works where Postgres allows a commit: in an executor's transaction that has nothing of another run in it, outside
 //! of every subtransaction. Everything else is done as for functions: the procedure is unwound, the turn does what it
 //! wanted and calls it again. That goes for waits, for steps that do not succeed at once, and for steps within a block
@@ -20,7 +22,7 @@ use crate::engine::code::Code;
 use crate::engine::history::{Answer, History, Want};
 use crate::engine::step::Attempt;
 use crate::engine::turn::{Interrupted, Next, Passage, Turn};
-use crate::engine::{calls, target};
+use crate::engine::{calls, send, target};
 use crate::hub::{hints, slots};
 use crate::pg::{PgError, clock, guard, interrupt, process, scope, txn};
 use crate::store::{ready, runs};
@@ -143,7 +145,7 @@ impl Turn {
             self.recall
                 .pace(|pace| pace.observe_leaving(self.run.def_id, &step, false));
         }
-        let answer = match self.step_here(code, history) {
+        let answer = match self.try_here(code, history) {
             // What comes before the unwinding is not to be lost.
             Here::Unwind => {
                 if self.wrote {
@@ -173,8 +175,8 @@ impl Turn {
         answer
     }
 
-    /// Runs the wanted step if it is one, nothing stands against it, and it succeeds.
-    fn step_here(&mut self, code: &Code, history: &mut History) -> Here {
+    /// Does what is wanted if nothing stands against it, and it is a step that succeeds or a signal that is there.
+    fn try_here(&mut self, code: &Code, history: &mut History) -> Here {
         if self.unchecked && !matches!(scope::as_engine(|| self.is_still_right(code)), Ok(true)) {
             // Looked at once more, and acted upon, behind the unwinding.
             self.unchecked = true;
@@ -185,6 +187,14 @@ impl Turn {
         }
         let (name, index, spec) = match history.take_want() {
             Some(Want::Step { name, index, spec }) => (name, index, spec),
+            Some(Want::Signal { name, timeout }) => {
+                let now = clock();
+                if scope::as_engine(|| self.take_signal(history, &name, now)) {
+                    return Here::Done(None);
+                }
+                history.note_want(Want::Signal { name, timeout });
+                return Here::Unwind;
+            }
             Some(other) => {
                 history.note_want(other);
                 return Here::Unwind;
@@ -244,6 +254,7 @@ impl Turn {
                 self.terms.ticket = ready::insert_ticket(self.run.owner, i32::from(self.run.priority), self.run.run_id);
             }
             self.set_running();
+            send::flush_hints();
             (txn::current_id(), self.others_wait())
         });
         scope::across_commit(txn::commit_and_chain).unwrap_or_else(|error| guard::throw(error));

@@ -1,9 +1,10 @@
 //! Looking at a run from outside: its status, its values, its result.
 
 use crate::engine::send::find;
+use crate::engine::start::check_access;
 use crate::error::Error;
 use crate::hub::{hints, results, slots};
-use crate::pg::{Interval, Json, PgError, clock, guard, latch, scope, txn};
+use crate::pg::{Interval, Json, Oid, PgError, clock, guard, latch, scope, txn};
 use crate::store::runs::{self, Found, Status};
 
 pub(crate) fn status(id: &str) -> Result<&'static str, Error> {
@@ -31,6 +32,13 @@ pub(crate) fn get(id: &str, name: Option<&str>) -> Result<Option<Json>, Error> {
     })
 }
 
+/// The open or last run of an id with its values, if the caller may see it. As the engine.
+fn whole(id: &str, caller: Oid) -> Result<Found, Error> {
+    let run = runs::by_id(id).ok_or_else(|| Error::UnknownInstance(id.to_owned()))?;
+    check_access(id, run.owner, caller)?;
+    Ok(run)
+}
+
 /// The result of the last run of an id, waiting up to `wait` for its end.
 ///
 /// # Errors
@@ -38,7 +46,7 @@ pub(crate) fn get(id: &str, name: Option<&str>) -> Result<Option<Json>, Error> {
 pub(crate) fn result(id: &str, wait: Interval) -> Result<Option<Json>, Error> {
     let caller = scope::current_user();
     let until = clock().saturating_add(wait.micros().max(0));
-    let first = scope::as_engine(|| find(id, caller))?;
+    let first = scope::as_engine(|| whole(id, caller))?;
     if !first.status.is_open() || wait.micros() <= 0 {
         return outcome(id, first);
     }
@@ -54,7 +62,7 @@ pub(crate) fn result(id: &str, wait: Interval) -> Result<Option<Json>, Error> {
     let registered = !txn::in_recovery() && results::wait_for(first.run_id);
     let last = guard::catch(|| {
         loop {
-            let run = scope::as_engine(|| find(id, caller)).unwrap_or_else(|error| error.throw());
+            let run = scope::as_engine(|| whole(id, caller)).unwrap_or_else(|error| error.throw());
             let rest = until - clock();
             if !run.status.is_open() || rest <= 0 {
                 return run;

@@ -1,19 +1,22 @@
 //! Sending something to a run: signals and cancels. Both insert a row and a hint, and never wait for the run.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use crate::engine::start::{check_access, check_text};
-use crate::engine::step;
+use crate::engine::{calls, step};
 use crate::error::Error;
 use crate::hub::hints;
-use crate::pg::{Json, Oid, clock, scope};
-use crate::store::runs::{self, Found};
+use crate::pg::{Json, Oid, RunId, clock, scope};
+use crate::store::runs::{self, Brief};
 use crate::store::{inbox, ready};
 
 const MAX_NAME: usize = 1024;
 
 /// The open or last run of an id that the caller may control. As the engine.
-pub(crate) fn find(id: &str, caller: Oid) -> Result<Found, Error> {
-    let run = runs::by_id(id).ok_or_else(|| Error::UnknownInstance(id.to_owned()))?;
-    check_access(id, &run, caller)?;
+pub(crate) fn find(id: &str, caller: Oid) -> Result<Brief, Error> {
+    let run = runs::find(id).ok_or_else(|| Error::UnknownInstance(id.to_owned()))?;
+    check_access(id, run.owner, caller)?;
     Ok(run)
 }
 
@@ -56,7 +59,36 @@ pub(crate) fn cancel(id: &str, reason: Option<&str>) -> Result<bool, Error> {
     })
 }
 
-fn wake(run: &Found) {
-    ready::insert(run.owner, i32::from(run.priority), run.run_id);
-    hints::ready(run.owner);
+thread_local! {
+    /// In an executor's batch: runs that its steps have sent something to, with owner and priority.
+    static SENT: RefCell<Option<HashMap<RunId, (Oid, i16)>>> = const { RefCell::new(None) };
+}
+
+/// From here on the hints of a process' steps are collected, for [`flush_hints`] to write before each commit: a thousand units
+/// of work that tell one run leave one hint in each batch. A step that is rolled back leaves one too many, which does no
+/// harm. Code that runs at the commit itself (a deferred trigger) comes too late for that and writes its own.
+pub(crate) fn collect_hints() {
+    SENT.set(Some(HashMap::new()));
+}
+
+/// Writes the hints that were collected. As the engine.
+pub(crate) fn flush_hints() {
+    let sent = SENT.with_borrow_mut(|sent| sent.as_mut().map(std::mem::take));
+    for (run, (owner, priority)) in sent.into_iter().flatten() {
+        ready::insert(owner, i32::from(priority), run);
+        hints::ready(owner);
+    }
+}
+
+fn wake(run: &Brief) {
+    let collected = calls::is_acting()
+        && SENT.with_borrow_mut(|sent| {
+            sent.as_mut()
+                .map(|sent| sent.insert(run.run_id, (run.owner, run.priority)))
+                .is_some()
+        });
+    if !collected {
+        ready::insert(run.owner, i32::from(run.priority), run.run_id);
+        hints::ready(run.owner);
+    }
 }

@@ -123,7 +123,7 @@ pub(crate) fn start(start: Start) -> Result<String, Error> {
             // Gone again if a purge came in between: then the insert succeeds now.
             let Some(existing) = runs::by_id(&id) else { continue };
             if start.on_conflict == OnConflict::StartNew && !existing.status.is_open() {
-                check_access(&id, &existing, owner)?;
+                check_access(&id, existing.owner, owner)?;
                 seq = existing.seq + 1;
                 continue;
             }
@@ -154,7 +154,7 @@ pub(crate) fn start(start: Start) -> Result<String, Error> {
 
 /// Starting the same again is starting once; anything else under the same id is a mistake of the caller's.
 fn check_same(id: &str, existing: &Found, start: &Start, function: &str, caller: Oid) -> Result<(), Error> {
-    let own = check_access(id, existing, caller).is_ok();
+    let own = check_access(id, existing.owner, caller).is_ok();
     let exists = |detail: String| {
         Err(Error::InstanceExists {
             id: id.to_owned(),
@@ -178,8 +178,8 @@ fn check_same(id: &str, existing: &Found, start: &Start, function: &str, caller:
 }
 
 /// Refuses a caller who has not the privileges of the instance's owner.
-pub(crate) fn check_access(id: &str, run: &Found, caller: Oid) -> Result<(), Error> {
-    if scope::has_privileges_of(caller, run.owner) {
+pub(crate) fn check_access(id: &str, owner: Oid, caller: Oid) -> Result<(), Error> {
+    if scope::has_privileges_of(caller, owner) {
         Ok(())
     } else {
         Err(Error::NotYours(id.to_owned()))

@@ -360,7 +360,13 @@ impl Turn {
             // Whatever the function made of the unwinding (an error, or a value of a language that swallowed it).
             return match self.fulfil(&code, &mut history, want, now) {
                 Some(End::Alone) => Break(self.want_alone(history)),
-                Some(end) => Break(end),
+                Some(end) => {
+                    // Unless the run has ended: then nobody asks for it.
+                    if history.len() >= LONG {
+                        self.recall.keep(self.run.run_id, txn::current_id(), history);
+                    }
+                    Break(end)
+                }
                 None if self.is_over() => Break(self.yield_turn(history)),
                 None => Continue(history),
             };

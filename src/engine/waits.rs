@@ -7,7 +7,7 @@ use crate::pg::value::timestamp_text;
 use crate::pg::{Interval, Timestamp};
 use crate::store::runs::{self, Status};
 use crate::store::steps::{Kind, StepStatus};
-use crate::store::{inbox, timers};
+use crate::store::timers;
 
 impl Turn {
     /// Ends the waits that have come to an end; true if there was one, or a retry is due.
@@ -16,16 +16,22 @@ impl Turn {
         let cancel = self.cancel.clone();
         for position in history.open() {
             let row = history.row(position);
-            let (n, kind, name, due_at) = (row.n, row.kind, row.name.clone(), row.due_at);
+            let (n, kind, name, due_at, waits) = (
+                row.n,
+                row.kind,
+                row.name.clone(),
+                row.due_at,
+                row.status == StepStatus::Waiting,
+            );
             let due = due_at.is_some_and(|due| due <= now);
             let (status, result, error) = if let Some(reason) = &cancel {
                 self.cancel = None;
                 (StepStatus::Cancelled, None, Some(cancellation(reason.clone())))
             } else if kind == Kind::Signal
-                && let Some(payload) = inbox::take(self.run.run_id, &name, n, now)
+                && let Some(payload) = history.take_signal(&name, n, now)
             {
                 (StepStatus::Completed, Some(payload), None)
-            } else if due && row.status == StepStatus::Waiting {
+            } else if due && waits {
                 (StepStatus::Completed, None, None)
             } else {
                 news |= due;
@@ -53,11 +59,7 @@ impl Turn {
         timeout: Option<Interval>,
         now: Timestamp,
     ) -> Option<End> {
-        let mut row = history.new_row(Kind::Signal, name);
-        if let Some(payload) = inbox::take(self.run.run_id, name, row.n, now) {
-            row.result = Some(payload);
-            history.append(row, now, now);
-            self.wrote = true;
+        if self.take_signal(history, name, now) {
             return None;
         }
         self.begin_wait(
@@ -67,6 +69,19 @@ impl Turn {
             timeout.map(|timeout| timeout.after(now)),
             now,
         )
+    }
+
+    /// Records a signal that is there; false if there is none.
+    pub(super) fn take_signal(&mut self, history: &mut History, name: &str, now: Timestamp) -> bool {
+        history.flush(now);
+        let mut row = history.new_row(Kind::Signal, name);
+        let Some(payload) = history.take_signal(name, row.n, now) else {
+            return false;
+        };
+        row.result = Some(payload);
+        history.append(row, now, now);
+        self.wrote = true;
+        true
     }
 
     pub(super) fn begin_wait(

@@ -4,7 +4,7 @@ use super::statement;
 use crate::pg::{Json, Oid, RunId, Timestamp};
 
 statement!(SEND, "signal_insert", UUID, TEXT, JSONB, TEXT, TIMESTAMPTZ, OID);
-statement!(TAKE, "signal_take", UUID, TEXT, INT4, TIMESTAMPTZ);
+statement!(TAKE, "signal_take", UUID, TEXT, INT4, TIMESTAMPTZ, INT8);
 statement!(ASK, "control_insert", UUID, TEXT, TEXT, TIMESTAMPTZ, OID);
 statement!(ANSWER, "control_take", UUID);
 
@@ -13,9 +13,9 @@ pub(crate) fn send(run: RunId, name: &str, payload: &Json, key: Option<&str>, at
     SEND.first(&[&run, &name, payload, &key, &at, &by], |_| ()).is_some()
 }
 
-/// Consumes the oldest signal of a name for step `n`.
-pub(crate) fn take(run: RunId, name: &str, n: i32, at: Timestamp) -> Option<Json> {
-    TAKE.first(&[&run, &name, &n, &at], |row| row.need(0))
+/// Consumes the oldest signal of a name whose number is above `after`, for step `n`; returns its payload and number.
+pub(crate) fn take(run: RunId, name: &str, n: i32, at: Timestamp, after: i64) -> Option<(Json, i64)> {
+    TAKE.first(&[&run, &name, &n, &at, &after], |row| (row.need(0), row.need(1)))
 }
 
 /// What an operator can ask of a run.

@@ -17,6 +17,7 @@ statement!(
     TIMESTAMPTZ,
     TIMESTAMPTZ
 );
+statement!(FIND, "run_find", TEXT);
 statement!(BY_ID, "run_by_id", TEXT);
 statement!(LOCK, "run_lock", UUIDS);
 statement!(RELOCK, "run_relock", UUID);
@@ -100,12 +101,29 @@ pub(crate) fn insert(run: &NewRun) -> bool {
         .is_some()
 }
 
+/// A run as senders need it.
+pub(crate) struct Brief {
+    pub(crate) run_id: RunId,
+    pub(crate) owner: Oid,
+    pub(crate) priority: i16,
+    pub(crate) status: Status,
+}
+
+/// The open run of an id, or the last, without its values.
+pub(crate) fn find(id: &str) -> Option<Brief> {
+    FIND.first(&[&id], |row| Brief {
+        run_id: row.need(0),
+        owner: row.need(1),
+        priority: row.need(2),
+        status: Status::from_name(row.text(3)),
+    })
+}
+
 /// A run as clients see it.
 pub(crate) struct Found {
     pub(crate) run_id: RunId,
     pub(crate) seq: i32,
     pub(crate) owner: Oid,
-    pub(crate) priority: i16,
     pub(crate) status: Status,
     pub(crate) input: Json,
     pub(crate) result: Option<Json>,
@@ -121,15 +139,14 @@ pub(crate) fn by_id(id: &str) -> Option<Found> {
     BY_ID.first(&[&id], |row| Found {
         run_id: row.need(0),
         seq: row.need(1),
-        owner: row.need(3),
-        priority: row.need(4),
-        status: Status::from_name(row.text(5)),
-        input: row.need(6),
-        result: row.get(7),
-        error: row.get(8),
-        waiting_for: row.get(9),
-        function: row.need(10),
-        workflow: row.need(11),
+        owner: row.need(2),
+        status: Status::from_name(row.text(3)),
+        input: row.need(4),
+        result: row.get(5),
+        error: row.get(6),
+        waiting_for: row.get(7),
+        function: row.need(8),
+        workflow: row.need(9),
     })
 }
 

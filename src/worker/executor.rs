@@ -7,6 +7,7 @@
 //! lives on is bounded: caches of plans and code, both emptied when functions change.
 
 use crate::engine::batch::{Batcher, Commits, Found};
+use crate::engine::send;
 use crate::hub::slots::{self, Kind};
 use crate::pg::process::{self, worker_main};
 use crate::pg::{Oid, clock, errdata, latch, scope, txn};
@@ -24,6 +25,7 @@ fn main(database: Oid) {
         return;
     }
     let mut batcher = Batcher::new(role);
+    send::collect_hints();
     if super::belongs() != Belongs::Yes {
         return;
     }

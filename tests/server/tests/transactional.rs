@@ -152,6 +152,48 @@ fn a_signal_before_the_wait_is_kept_in_order() {
     assert_eq!(db.result("delayed"), json!([1, 2, 3]));
 }
 
+/// Signals of steps: many to one instance in one transaction, from a step that then fails, and from a deferred trigger, which
+/// runs at the commit itself.
+#[test]
+fn signals_of_steps_wake_whom_they_are_for() {
+    let cluster = Cluster::new();
+    let mut db = cluster.admin();
+    db.run(WAITS);
+    db.run(
+        "CREATE TABLE work (id text);
+         CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN PERFORM wf_signal(NEW.id, 'go', '\"deferred\"'); RETURN NULL; END $$;
+         CREATE CONSTRAINT TRIGGER tell AFTER INSERT ON work DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION tell();
+         CREATE FUNCTION works(id text) RETURNS void LANGUAGE plpgsql AS $$
+         BEGIN PERFORM wf_step('work', 'INSERT INTO work VALUES ($1->>0)', jsonb_build_array(id)); END $$;
+         CREATE FUNCTION unit(n int) RETURNS void LANGUAGE plpgsql AS $$
+         BEGIN PERFORM wf_step('tell', 'SELECT wf_signal(''parent'', ''done'', $1)', to_jsonb(n)); END $$;
+         CREATE FUNCTION fails(id text) RETURNS void LANGUAGE plpgsql AS $$
+         BEGIN PERFORM wf_step('tell', 'SELECT wf_signal($1->>0, ''go''), 1/0', jsonb_build_array(id)); END $$;
+         CREATE PROCEDURE parent(units int, INOUT result int DEFAULT 0) LANGUAGE plpgsql AS $$
+         DECLARE n jsonb;
+         BEGIN
+             CALL wf_step('start', 'SELECT wf_start(''unit'', jsonb_build_object(''n'', n)) FROM generate_series(1, $1::int) n', to_jsonb(units), n);
+             FOR i IN 1..units LOOP
+                 CALL wf_wait_signal('done', n);
+                 result := result + n::int;
+             END LOOP;
+         END $$",
+    );
+    db.run("SELECT wf_start('waits', id => 'deferred'); SELECT wf_start('waits', id => 'failing')");
+    eventually(SOON, "both wait", || db.count("wf.workflows WHERE status = 'waiting'") == 2);
+    db.run("SELECT wf_start('works', '{\"id\": \"deferred\"}')");
+    assert_eq!(db.result("deferred"), json!("deferred"));
+    db.run("SELECT wf_start('fails', '{\"id\": \"failing\"}', id => 'fails')");
+    assert_eq!(db.failure("fails").sqlstate, "22012");
+    assert_eq!(db.one::<String>("SELECT wf_status('failing')"), "waiting");
+
+    db.run("SELECT wf_start('parent', '{\"units\": 1000}', id => 'parent')");
+    assert_eq!(db.result("parent"), json!(500_500));
+    eventually(SOON, "no hint is left", || db.count("wf_internal.ready") == 0);
+}
+
 #[test]
 fn a_signal_at_the_moment_of_the_timeout_is_taken_or_left() {
     const INSTANCES: usize = 300;
