@@ -289,6 +289,7 @@ pub(crate) struct Stage {
 impl Stage {
     /// Answers a call whose want is noted in `history`. At the top level of a transaction that may commit.
     pub(crate) fn act(&mut self, history: &mut History) -> Answer {
-        txn::acting_at_top_level(|| txn::with_nonatomic_spi(|| self.turn.act_here(&self.code, history)))
+        let act = || txn::with_nonatomic_spi(|| self.turn.act_here(&self.code, history));
+        interrupt::with_cancels(false, || txn::acting_at_top_level(act))
     }
 }

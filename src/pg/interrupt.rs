@@ -48,6 +48,34 @@ pub(crate) fn disarm() -> bool {
     FIRED.swap(false, Ordering::Relaxed)
 }
 
+thread_local! {
+    static SHIELDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From here on cancels reach user code only in this process, and wait meanwhile: one that comes late must not hit the
+/// engine's own work, or a commit. To be called again after an error, which lowers all shields. Termination still gets
+/// through.
+pub(crate) fn shield() {
+    SHIELDED.set(true);
+    // SAFETY: the HOLD_CANCEL_INTERRUPTS macro, to a fixed depth.
+    unsafe { pg_sys::QueryCancelHoldoffCount = 1 };
+}
+
+/// Runs `f` with cancels let through or held back, in a process that has a [`shield`].
+pub(crate) fn with_cancels<T>(let_through: bool, f: impl FnOnce() -> T) -> T {
+    if !SHIELDED.get() {
+        return f();
+    }
+    // SAFETY: a process-local counter. An ERROR that unwinds sets it to zero, and so does not need it restored.
+    unsafe {
+        let outer = pg_sys::QueryCancelHoldoffCount;
+        pg_sys::QueryCancelHoldoffCount = u32::from(!let_through);
+        let value = f();
+        pg_sys::QueryCancelHoldoffCount = outer;
+        value
+    }
+}
+
 /// Forgets a cancel that has not been noticed yet.
 pub(crate) fn withdraw() {
     // SAFETY: a process-local flag that signal handlers set.

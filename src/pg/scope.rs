@@ -12,6 +12,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::Oid;
 
 use super::errdata::{INTERNAL_ERROR, PgError};
+use super::interrupt;
 
 const PINNED_SEARCH_PATH: &CStr = c"pg_catalog, pg_temp";
 
@@ -93,7 +94,7 @@ pub(crate) fn as_owner<T>(owner: Oid, search_path: &str, f: impl FnOnce() -> T) 
         let open = Open::new(&path, Some(owner));
         pg_sys::SetUserIdAndSecContext(owner, 0);
         let planner = PlannerGuard::session();
-        let value = f();
+        let value = interrupt::with_cancels(true, f);
         // In this order: undoing a SET sets planner variables, undoing a SET ROLE the current user once more.
         pg_sys::AtEOXact_GUC(false, open.nest);
         drop(planner);

@@ -10,7 +10,7 @@ use crate::engine::batch::{Batcher, Commits, Found};
 use crate::engine::send;
 use crate::hub::slots::{self, Kind};
 use crate::pg::process::{self, worker_main};
-use crate::pg::{Oid, clock, errdata, latch, scope, txn};
+use crate::pg::{Oid, clock, errdata, interrupt, latch, scope, txn};
 use crate::settings;
 
 use super::Belongs;
@@ -30,6 +30,7 @@ fn main(database: Oid) {
         return;
     }
     loop {
+        interrupt::shield();
         txn::check_for_interrupts();
         process::reload_if_asked();
         if slots::asked_to_quit() {
