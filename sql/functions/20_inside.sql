@@ -39,10 +39,10 @@ CREATE FUNCTION wf_wait_signal(name text, timeout interval DEFAULT NULL) RETURNS
 COMMENT ON FUNCTION wf_wait_signal(text, interval) IS
 'Takes the oldest signal of this name, waiting for one if there is none. Returns its payload, or NULL if the timeout passed first. Raises WF002 when the instance is cancelled.';
 
-CREATE PROCEDURE wf_wait_signal(name text, INOUT payload jsonb, timeout interval DEFAULT NULL)
+CREATE PROCEDURE wf_wait_signal(name text, timeout interval, INOUT payload jsonb)
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_wait_signal_procedure';
-COMMENT ON PROCEDURE wf_wait_signal(text, jsonb, interval) IS
-'As the function wf_wait_signal, with the payload in a variable, for workflows that are procedures. Where it may commit, a signal that is there is taken without a replay.';
+COMMENT ON PROCEDURE wf_wait_signal(text, interval, jsonb) IS
+'As the function wf_wait_signal, with the payload in a variable, for workflows that are procedures: CALL wf_wait_signal(name, NULL, payload) waits without a limit. Where it may commit, a signal that is there is taken without a replay.';
 
 CREATE FUNCTION wf_set(name text, value jsonb) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_set';

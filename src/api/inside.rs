@@ -85,7 +85,7 @@ fn wait_signal(args: Args) -> Result<Return, Error> {
 
 sql_function!("wf_wait_signal_procedure", wait_signal_procedure);
 fn wait_signal_procedure(args: Args) -> Result<Return, Error> {
-    let payload = calls::call_wait_signal(!args.atomic(), name_at(args, 0)?, timeout_at(args, 2))?;
+    let payload = calls::call_wait_signal(!args.atomic(), name_at(args, 0)?, timeout_at(args, 1))?;
     Ok(Return::kept_row(payload.as_ref()))
 }
 

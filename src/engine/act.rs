@@ -17,6 +17,7 @@ use pg_workflow_core::policy::Verdict;
 impl Turn {
     /// Does what the function wants. `None`: there is a new answer, replay again.
     pub(super) fn fulfil(&mut self, code: &Code, history: &mut History, want: Want, now: Timestamp) -> Option<End> {
+        let tried = self.tried.take();
         self.wrote |= history.flush(now);
         if self.expired(now) {
             return Some(self.expire(code));
@@ -35,7 +36,7 @@ impl Turn {
             Want::Blocked => return Some(self.wait(history)),
             Want::Step { name, index, spec } => {
                 if self.cancel.is_none() {
-                    return self.run_step(code, history, &name, index, &spec);
+                    return self.run_step(code, history, &name, index, &spec, tried);
                 }
                 (Kind::Step, name)
             }
@@ -92,8 +93,9 @@ impl Turn {
         name: &str,
         index: Option<usize>,
         spec: &StepSpec,
+        tried: Option<(Attempt, Timestamp)>,
     ) -> Option<End> {
-        let (attempt, started) = match (self.tried.take(), self.terms.forced.take()) {
+        let (attempt, started) = match (tried, self.terms.forced.take()) {
             (Some(tried), _) => tried,
             (None, Some(error)) => (Attempt::Failed(error), clock()),
             (None, None) => {

@@ -84,8 +84,11 @@ impl Batcher {
         self.last_single = None;
         target::sweep();
         let begun = clock();
-        if let Some(interrupted) = self.recall.take_interrupted().and_then(|it| it.now(&self.recall)) {
-            self.go_on(interrupted, begun);
+        if let Some(interrupted) = self.recall.take_interrupted() {
+            match interrupted.now(&self.recall) {
+                Some(interrupted) => self.go_on(interrupted, begun),
+                None => slots::set_unoccupied(),
+            }
             return Found::Turns;
         }
         let size = if self.single > 0 {
@@ -98,7 +101,6 @@ impl Batcher {
             Ok(tickets) => tickets,
             Err(later) => return Found::Later(later),
         };
-        hints::holding();
         // Not idle any more, or the call below would wake this very process.
         slots::set_idle(false);
         if tickets.len() > 1 && tickets.len() == size as usize {
@@ -106,6 +108,9 @@ impl Batcher {
             slots::wake_executor(process::my_database(), self.owner);
         }
         let Claimed { mut locked, elsewhere } = self.lock(&tickets);
+        if !locked.is_empty() {
+            hints::holding();
+        }
         let until = (commits != Commits::No).then_some(begun + BUDGET);
         let alone_in_transaction = locked.len() == 1 && commits != Commits::No;
         if alone_in_transaction {
@@ -200,6 +205,7 @@ impl Batcher {
         let version = interrupted.version();
         let run = runs::lock(&vec![id]).pop().filter(|run| run.version == version);
         let Some(run) = run.filter(|run| run.status.is_open()) else {
+            slots::set_unoccupied();
             return;
         };
         self.last_single = Some(id);
@@ -225,6 +231,9 @@ impl Batcher {
             }
             End::Alone => {
                 self.single = self.single.max(1) + 1;
+                if ended.ticket.is_none() {
+                    ready::insert(self.owner, priority, run);
+                }
                 None
             }
         }

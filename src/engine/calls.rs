@@ -107,12 +107,12 @@ fn deliver(answer: Answer) -> Option<Json> {
     match answer {
         Answer::Value(value) => value,
         Answer::Raise(error) => guard::throw(error),
-        Answer::Unwind if leaves_softly() => {
+        Answer::Unwind | Answer::UnwindAgain if leaves_softly() => {
             interrupt::cancel_soon();
             None
         }
         // query_canceled, because EXCEPTION WHEN OTHERS lets it pass: user handlers do not see the unwinding.
-        Answer::Unwind => guard::throw(PgError::new(
+        Answer::Unwind | Answer::UnwindAgain => guard::throw(PgError::new(
             QUERY_CANCELED,
             "workflow is unwound to wait or to run a step",
         )),
@@ -175,6 +175,15 @@ pub(crate) fn call_step(
 fn act_or_deliver(may_commit: bool, answer: Answer) -> Option<Json> {
     if !matches!(answer, Answer::Unwind) || !may_commit || !txn::at_top_level() {
         return deliver(answer);
+    }
+    // While it still is the procedure's own code that runs. What it raises is not the unwinding.
+    if let Err(error) = guard::catch(txn::prepare_to_act) {
+        SCENE.with_borrow_mut(|scene| {
+            if let Scene::Deciding(history, _) = scene {
+                history.take_want();
+            }
+        });
+        guard::throw(error);
     }
     // Taken out of the scene meanwhile: a step is a scene of its own.
     let scene = SCENE.replace(Scene::Outside);

@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use pg_workflow_core::sparing::Sparing;
+
 use crate::engine::step::StepSpec;
 use crate::error::Error;
 use crate::pg::{Interval, Json, PgError, RunId, Timestamp, clock};
@@ -48,6 +50,8 @@ pub(crate) enum Answer {
     Raise(PgError),
     /// Unwind: the want is noted.
     Unwind,
+    /// Unwind once more, for the want of an earlier call: a handler has swallowed its unwinding.
+    UnwindAgain,
 }
 
 struct Entry {
@@ -79,9 +83,10 @@ pub(crate) struct History {
     /// without a look into the index. Only one with calls that were begun side by side does not.
     in_order: bool,
     want: Option<Want>,
-    /// The last signal taken of each name, as far as this process knows: rows of taken ones that an old snapshot keeps are
-    /// not to be read again for each.
+    /// The last signal taken of each name, as far as this process knows, and how often the oldest may be looked for from the
+    /// start: rows of taken ones that an old snapshot keeps are not to be read again for each.
     taken: HashMap<String, i64>,
+    from_start: Sparing,
 }
 
 impl History {
@@ -96,6 +101,7 @@ impl History {
             in_order: true,
             want: None,
             taken: HashMap::new(),
+            from_start: Sparing::default(),
         }
     }
 
@@ -194,8 +200,7 @@ impl History {
         want: impl FnOnce(Option<usize>) -> Result<Want, Error>,
     ) -> Result<Answer, Error> {
         if self.want.is_some() {
-            // The language's handler has swallowed the unwinding: once more.
-            return Ok(Answer::Unwind);
+            return Ok(Answer::UnwindAgain);
         }
         let found = self.ask(kind, name);
         if let Some(position) = found {
@@ -218,7 +223,7 @@ impl History {
     /// The answer to a call whose value is made on the spot: recorded, or made by `make` and recorded.
     pub(crate) fn value(&mut self, kind: Kind, name: &str, make: impl FnOnce() -> Json) -> Answer {
         if self.want.is_some() {
-            return Answer::Unwind;
+            return Answer::UnwindAgain;
         }
         if let Some(position) = self.ask(kind, name) {
             return Answer::Value(self.entries[position].row.result.clone());
@@ -285,6 +290,10 @@ impl History {
         }
     }
 
+    pub(crate) fn has_unwritten(&self) -> bool {
+        self.entries.last().is_some_and(|entry| entry.unwritten)
+    }
+
     fn first_unwritten(&self) -> usize {
         self.entries
             .iter()
@@ -328,11 +337,13 @@ impl History {
 
     /// Consumes the oldest signal of a name for entry `n`.
     pub(crate) fn take_signal(&mut self, name: &str, n: i32, now: Timestamp) -> Option<Json> {
-        let after = self.taken.get(name).copied();
-        // One sent before that one may have come in after it.
-        let found = after
-            .and_then(|after| inbox::take(self.run, name, n, now, after))
-            .or_else(|| inbox::take(self.run, name, n, now, i64::MIN));
+        let begun = clock();
+        let after = self.taken.get(name).copied().filter(|_| !self.from_start.is_due(begun));
+        let mut found = after.and_then(|after| inbox::take(self.run, name, n, now, after));
+        if found.is_none() {
+            found = inbox::take(self.run, name, n, now, i64::MIN);
+            self.from_start.observe(begun, clock());
+        }
         let (payload, seq) = found?;
         self.taken.insert(name.to_owned(), seq);
         Some(payload)

@@ -78,8 +78,11 @@ impl Turn {
                 (outcome, interrupt::disarm())
             })
         });
+        // What user code has SET may have been this.
+        txn::set_writable();
         let Some(stage) = stage else {
-            // The engine itself has failed in the middle of a step.
+            // The engine itself has failed in the middle of a step. Who found the run locked is told.
+            hints::holding();
             guard::throw(outcome.err().unwrap_or_else(calls::lost));
         };
         self = stage.turn;
@@ -88,8 +91,12 @@ impl Turn {
             code,
             history,
             outcome,
-            fired,
-            patience,
+            fired: fired || self.swallowed,
+            patience: if std::mem::take(&mut self.swallowed) {
+                Some(PATIENCE)
+            } else {
+                patience
+            },
         };
         match error {
             None => {
@@ -105,7 +112,7 @@ impl Turn {
         let next = if self.wrote {
             self.recall.set_back(self.run.run_id, passage.history.len());
             Next::Anew
-        } else if self.yields {
+        } else if self.yields && self.between {
             Next::Later
         } else {
             Next::Follow
@@ -116,6 +123,8 @@ impl Turn {
                 .pace(|pace| pace.observe_leaving(self.run.def_id, &step, true));
         }
         self.wrote = false;
+        // Who found the run locked behind the last commit is told by the abort.
+        hints::holding();
         let recall = Rc::clone(&self.recall);
         recall.interrupt(Interrupted {
             turn: self,
@@ -136,7 +145,17 @@ impl Turn {
 
     /// The answer to a call that has none yet, made from inside the procedure. The want is noted in the history.
     fn act_here(&mut self, code: &Code, history: &mut History) -> Answer {
-        interrupt::disarm();
+        if interrupt::disarm() {
+            // What it wants now comes of an interruption that it has swallowed.
+            self.swallowed = true;
+            history.take_want();
+            if self.wrote {
+                self.commit_here(history);
+            }
+            return Answer::Unwind;
+        }
+        // A step is not to see what the procedure has SET.
+        scope::reset();
         if self.unchecked {
             self.replay_took = clock() - self.began;
         }
@@ -159,16 +178,22 @@ impl Turn {
                     None => history.answer_last(),
                 };
                 let last = self.last_in_place.as_deref().unwrap_or_default();
+                // Where its own code is known to be slow, any step may be the last before it.
                 let over = self.is_over()
+                    || self.own_patience.is_none()
                     || self.recall.commits_at(self.run.run_id, history.len())
                     || self.recall.pace(|pace| pace.is_left_after(self.run.def_id, last));
                 if over && !self.commit_here(history) {
+                    self.between = true;
                     Answer::Unwind
                 } else {
                     answer
                 }
             }
         };
+        if self.own_patience.is_none() {
+            slots::set_busy(self.run.run_id, "", true);
+        }
         if let Some(limit) = self.limit(self.own_patience) {
             interrupt::arm(limit);
         }
@@ -204,7 +229,9 @@ impl Turn {
         self.tried = None;
         // Twice at most: what was in its neighbours' way, or met a conflict, is tried again in a transaction of its own.
         for _ in 0..2 {
+            // What was published comes before a slow step, too.
             let patience = match self.patience(&name) {
+                Some(None) if history.has_unwritten() && !self.commit_here(history) => break,
                 Some(patience) => patience,
                 None if self.commit_here(history) => None,
                 None => break,
@@ -243,6 +270,7 @@ impl Turn {
     /// # Errors
     /// Unwinds if the commit fails (a deferred constraint): then the batch has failed.
     fn commit_here(&mut self, history: &mut History) -> bool {
+        process::exit_if_orphaned();
         scope::release_advisory_locks();
         let (version, others) = scope::as_engine(|| {
             history.flush(clock());
@@ -263,7 +291,7 @@ impl Turn {
         self.terms.steps = 0;
         let now = clock();
         self.terms.until = Some(now + BUDGET);
-        self.recall.recovered(self.run.run_id);
+        self.recall.recovered(self.run.run_id, history.len());
         let relocked = scope::as_engine(|| runs::relock(self.run.run_id));
         let ours = relocked.is_some_and(|(found, controlled)| {
             self.run.controlled = controlled;
@@ -273,7 +301,8 @@ impl Turn {
         self.run.status = runs::Status::Running;
         let time = now - self.began;
         // A long chain is no reason to have short workflows wait: another executor may take its turns on the processor.
-        let helped = !others || (time > BRIEF && slots::step_aside(process::my_database(), self.run.owner));
+        self.long = time > BRIEF;
+        let helped = !others || (self.long && slots::step_aside(process::my_database(), self.run.owner));
         let had_enough = time > SLICE.max(10 * self.replay_took);
         self.yields = (had_enough && !helped) || slots::asked_to_quit();
         ours && !self.run.controlled && !self.yields

@@ -137,9 +137,11 @@ impl Recall {
             .is_some_and(|back| back.run == run && (back.length <= length || back.times >= ASTRAY))
     }
 
-    /// A commit of a run has come through: what was lost is done again.
-    pub(crate) fn recovered(&self, run: RunId) {
-        self.setback.borrow_mut().take_if(|back| back.run == run && back.times < ASTRAY);
+    /// A commit of a run has come through. Once it has the length at which it was left, what was lost is done again.
+    pub(crate) fn recovered(&self, run: RunId, length: usize) {
+        self.setback
+            .borrow_mut()
+            .take_if(|back| back.run == run && back.length <= length && back.times < ASTRAY);
     }
 }
 

@@ -23,7 +23,7 @@ use crate::error::{CANCELLED, Error};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;
 use crate::pg::{Json, PgError, RunId, Timestamp, catalog, clock, guard, interrupt, process, scope, txn};
-use crate::store::ready::{self, Ticket};
+use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked, Status};
 use crate::store::{inbox, steps, timers};
 
@@ -130,6 +130,12 @@ pub(crate) struct Turn {
     pub(super) own_patience: Option<i64>,
     /// The call in place is to make room for others.
     pub(super) yields: bool,
+    /// The call in place was left between two calls of the procedure, which wants nothing.
+    pub(super) between: bool,
+    /// The call in place has gone on for long: other executors do not wait for it.
+    pub(super) long: bool,
+    /// The procedure's own code was interrupted and has gone on regardless.
+    pub(super) swallowed: bool,
     /// The last call in place came to no step that it could run.
     pub(super) in_vain: bool,
     /// The last step that was run in place, if the procedure has not gone on to another since.
@@ -208,6 +214,9 @@ impl Turn {
             replay_took: 0,
             own_patience: None,
             yields: false,
+            between: false,
+            long: false,
+            swallowed: false,
             in_vain: false,
             last_in_place: None,
             tried: None,
@@ -274,6 +283,7 @@ impl Turn {
             let in_place = self.acts_in_place(&code);
             if !in_place
                 && !self.in_vain
+                && self.terms.forced.is_none()
                 && self.terms.in_place
                 && code.function.is_procedure
                 && history.len() >= LONG
@@ -313,6 +323,7 @@ impl Turn {
         turn.terms = terms;
         turn.commits = 0;
         turn.yields = false;
+        turn.long = false;
         turn.read_controls();
         if next == Next::Follow {
             let code = Rc::clone(&passage.code);
@@ -351,6 +362,9 @@ impl Turn {
             Err(error) => return Break(self.close(Status::Failed, None, Some(&error))),
         }
         let now = clock();
+        if std::mem::take(&mut self.between) {
+            return Continue(history);
+        }
         if fired {
             // Whatever the function made of it: it may be of a language that swallowed the interruption and went on, so
             // that neither its result nor what it wanted last is to be trusted.
@@ -413,6 +427,7 @@ impl Turn {
         self.occupy(&code, "", patience);
         history.begin_replay();
         let limit = self.limit(patience);
+        let begun = clock();
         let ((outcome, fired), history) = calls::deciding(history, || {
             scope::as_owner(self.run.owner, &code.search_path, || {
                 if let Some(limit) = limit {
@@ -425,6 +440,11 @@ impl Turn {
                 (outcome, interrupt::disarm())
             })
         });
+        if patience.is_none() && !fired {
+            // It may have been the machine: quick again, it shares a transaction again.
+            let took = clock() - begun;
+            self.recall.pace(|pace| pace.observe_step(self.run.def_id, "", took));
+        }
         Passage {
             code,
             history,
@@ -484,14 +504,14 @@ impl Turn {
         let slow = patience.is_none() && self.terms.until.is_some();
         // A call of the function is over in no time, mostly: shown once a turn.
         if !step.is_empty() || slow || !std::mem::replace(&mut self.shown, true) {
-            slots::set_busy(self.run.run_id, step, slow);
+            slots::set_busy(self.run.run_id, step, slow || self.long);
             let word = if step.is_empty() { "" } else { " step " };
             process::report_running(&format!(
                 "workflow {} instance {}{word}{step}",
                 code.workflow, self.run.id
             ));
         }
-        if slow && scope::as_engine(|| self.others_wait()) {
+        if slow && scope::as_engine(|| self.others_may_wait()) {
             slots::wake_executor(process::my_database(), self.run.owner);
         }
     }
@@ -500,6 +520,11 @@ impl Turn {
     pub(super) fn others_wait(&self) -> bool {
         let after = self.recall.queue(|queue| queue.after);
         ready::has_others(self.run.owner, self.run.run_id, after)
+    }
+
+    /// As [`Self::others_wait`], or some may be where this process has not looked lately.
+    fn others_may_wait(&self) -> bool {
+        self.recall.queue(|queue| queue.after != Position::START) || self.others_wait()
     }
 
     fn returned(&mut self, history: &mut History, result: Option<Json>, now: Timestamp) -> End {

@@ -73,12 +73,12 @@ impl Turn {
 
     /// Records a signal that is there; false if there is none.
     pub(super) fn take_signal(&mut self, history: &mut History, name: &str, now: Timestamp) -> bool {
-        history.flush(now);
         let mut row = history.new_row(Kind::Signal, name);
         let Some(payload) = history.take_signal(name, row.n, now) else {
             return false;
         };
         row.result = Some(payload);
+        history.flush(now);
         history.append(row, now, now);
         self.wrote = true;
         true

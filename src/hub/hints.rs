@@ -98,8 +98,8 @@ fn deliver(pending: &Pending) {
             }
         }
         if pending.held && std::mem::take(&mut state.contended) {
-            // Whoever set a run aside looks again; which run it was is not kept.
-            for slot in state.live().filter(|slot| slot.kind == Kind::Executor && slot.idle) {
+            // Whoever set a run aside looks again, also one that is on its way to sleep; which run it was is not kept.
+            for slot in state.live().filter(|slot| slot.kind == Kind::Executor) {
                 slot.latch.set();
             }
         }

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use crate::pg::latch::LatchRef;
 use crate::pg::shared::Shared;
-use crate::pg::{Oid, RunId};
+use crate::pg::{Oid, RunId, clock};
 use crate::settings;
 
 const PROCESSES: usize = 256;
@@ -181,12 +181,15 @@ impl State {
     /// fewer steps to a commit and locks held by who is not running. One that comes to a slow step says so and wakes
     /// another; one that does not know that its step is slow finds out soon, and then says so.
     pub(super) fn wake_executor(&mut self, database: Oid, role: Oid) -> bool {
+        /// A step that was begun longer ago than this, in microseconds, is slow, whoever knows it.
+        const QUICK: i64 = 100_000;
+        let now = clock();
         let mine = |slot: &&mut Slot| slot.role == role && !slot.quit;
         let (mut count, mut quick) = (0, 0);
         let mut idle = None;
         for slot in self.of(Kind::Executor, database).filter(mine) {
             count += 1;
-            quick += usize::from(!slot.idle && !slot.slow);
+            quick += usize::from(!slot.idle && !slot.slow && now - slot.since < QUICK);
             if slot.idle && idle.is_none() {
                 idle = Some(slot);
             }
@@ -196,6 +199,7 @@ impl State {
         }
         if let Some(slot) = idle {
             slot.idle = false;
+            slot.since = now;
             slot.latch.set();
             return true;
         }

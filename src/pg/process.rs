@@ -115,6 +115,17 @@ pub(crate) fn reload_if_asked() {
     }
 }
 
+/// Ends this process if the postmaster is gone: an orphan would block the server's restart. Who waits on a latch is told;
+/// who works without a pause has to look.
+pub(crate) fn exit_if_orphaned() {
+    // SAFETY: reads a pipe.
+    unsafe {
+        if !raw::PostmasterIsAliveInternal() {
+            pg_sys::proc_exit(1);
+        }
+    }
+}
+
 /// Shows `text` as the current query of this process in `pg_stat_activity`.
 pub(crate) fn report_running(text: &str) {
     report(pg_sys::BackendState::STATE_RUNNING, text);

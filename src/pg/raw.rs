@@ -39,6 +39,8 @@ unsafe extern "C-unwind" {
         tcount: c_long,
     ) -> c_int;
     pub(super) fn SPI_execute_extended(src: *const c_char, options: *const SPIExecuteOptions) -> c_int;
+    pub(super) fn PostmasterIsAliveInternal() -> bool;
+    pub(super) fn HoldPinnedPortals();
     pub(super) fn SPI_commit();
     pub(super) fn CommitTransactionCommand();
     pub(super) fn pg_detoast_datum(datum: *mut varlena) -> *mut varlena;

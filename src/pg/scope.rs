@@ -108,23 +108,54 @@ pub(crate) fn as_owner<T>(owner: Oid, search_path: &str, f: impl FnOnce() -> T) 
 /// a scope), deferred triggers would run under it, and an abort of the next transaction would make it the session's.
 /// What user code has SET outside of steps goes with the commit.
 pub(crate) fn across_commit(commit: impl FnOnce() -> Result<(), PgError>) -> Result<(), PgError> {
-    let frames = FRAMES.with_borrow(Clone::clone);
-    let owner = frames.last().and_then(|frame| frame.owner);
-    let (Some(outermost), Some(owner)) = (frames.first(), owner) else {
+    let scope = FRAMES.with_borrow(|frames| Some((frames.first()?.nest, frames.last()?.owner?)));
+    let Some((outermost, owner)) = scope else {
         return Err(PgError::new(INTERNAL_ERROR, "commit outside of the owner's scope"));
     };
-    // SAFETY: the levels are closed from the outermost on and opened again with the same numbers, for the frames' ends.
+    // SAFETY: all levels are closed, and opened again behind the commit.
     unsafe {
-        pg_sys::AtEOXact_GUC(false, outermost.nest);
+        pg_sys::AtEOXact_GUC(false, outermost);
         pg_sys::SetUserIdAndSecContext(owner, 0);
-        commit()?;
-        for frame in &frames {
+        super::txn::set_writable();
+        let committed = commit();
+        // A deferred trigger may have become another.
+        pg_sys::SetUserIdAndSecContext(owner, 0);
+        reopen();
+        committed
+    }
+}
+
+/// Puts back what the owner's code has SET in the innermost scope so far, which is [`as_owner`].
+pub(crate) fn reset() {
+    let Some(Frame {
+        nest,
+        search_path,
+        owner: Some(owner),
+    }) = FRAMES.with_borrow(|frames| frames.last().cloned())
+    else {
+        return;
+    };
+    // SAFETY: the level is closed and opened again with the same number.
+    unsafe {
+        pg_sys::AtEOXact_GUC(false, nest);
+        pg_sys::SetUserIdAndSecContext(owner, 0);
+        super::txn::set_writable();
+        pg_sys::NewGUCNestLevel();
+        set_local(c"search_path", &search_path);
+    }
+}
+
+/// Opens the levels of all open scopes again, in a new transaction, with the numbers that their ends expect.
+pub(super) fn reopen() {
+    let frames = FRAMES.with_borrow(Clone::clone);
+    for frame in &frames {
+        // SAFETY: closed by the scope's end, or by the transaction's.
+        unsafe {
             let nest = pg_sys::NewGUCNestLevel();
             debug_assert_eq!(nest, frame.nest);
             set_local(c"search_path", &frame.search_path);
         }
     }
-    Ok(())
 }
 
 /// Runs `f`, part of the engine's work, as `role` without a way to become anyone else: for what evaluates that role's code

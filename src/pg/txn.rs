@@ -87,6 +87,8 @@ pub(crate) fn transaction<T>(f: impl FnOnce() -> T) -> Result<T, PgError> {
             pg_sys::ActivePortal = portal;
             pg_sys::PortalContext = (*portal).portalContext;
             pg_sys::EnsurePortalSnapshotExists();
+            // What SPI goes back to at its end has to be there still behind a commit in the middle.
+            pg_sys::CurrentMemoryContext = (*portal).portalContext;
             pg_sys::SPI_connect_ext(pg_sys::SPI_OPT_NONATOMIC as i32);
         }
         let value = f();
@@ -135,21 +137,30 @@ pub(crate) fn set_read_only() {
 pub(crate) fn deciding_at_top_level<T>(f: impl FnOnce() -> T) -> Result<T, PgError> {
     forbid_end(true);
     let result = guard::catch(f);
-    let ended = forbid_end(false);
-    if ended && result.is_ok() {
-        return Err(Error::TransactionEnded.into());
+    if forbid_end(false) {
+        // Its levels of settings have gone with the transaction; who closes them finds them again.
+        super::scope::reopen();
+        return result.and(Err(Error::TransactionEnded.into()));
     }
     result
 }
 
-/// Runs `f`, the engine's work, in the middle of [`deciding_at_top_level`].
+/// To be called by user code under [`deciding_at_top_level`] before [`acting_at_top_level`]: has the loops that are open read
+/// the rest of their queries, which a commit would have them do as if they were the engine's work.
 ///
 /// # Errors
-/// Unwinds if the transaction was ended in between.
-pub(crate) fn acting_at_top_level<T>(f: impl FnOnce() -> T) -> T {
-    if forbid_end(false) {
+/// Unwinds if the transaction was ended, and with what the queries raise.
+pub(crate) fn prepare_to_act() {
+    if ENDED.get() {
         guard::throw(Error::TransactionEnded.into());
     }
+    // SAFETY: what SPI_commit does first.
+    unsafe { protect(|| raw::HoldPinnedPortals()) };
+}
+
+/// Runs `f`, the engine's work, in the middle of [`deciding_at_top_level`].
+pub(crate) fn acting_at_top_level<T>(f: impl FnOnce() -> T) -> T {
+    forbid_end(false);
     let value = f();
     forbid_end(true);
     value
@@ -167,6 +178,12 @@ fn forbid_end(forbidden: bool) -> bool {
     unsafe { pg_sys::XactReadOnly = forbidden };
     END_FORBIDDEN.set(forbidden);
     ENDED.replace(false)
+}
+
+/// Allows writes, behind user code that may have SET the transaction read-only itself.
+pub(crate) fn set_writable() {
+    // SAFETY: a process-local flag, reset by the transaction's end.
+    unsafe { pg_sys::XactReadOnly = false };
 }
 
 /// From the callback at a transaction's end: is a commit to be refused?

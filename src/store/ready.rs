@@ -34,7 +34,7 @@ impl Position {
     };
 }
 
-/// Makes a run ready. The caller also tells `worker::wake`, or nobody may look for long.
+/// Makes a run ready. The caller also notes a hint, or nobody may look for long.
 pub(crate) fn insert(owner: Oid, priority: i32, run: RunId) {
     INSERT.run(&[&owner, &priority, &run]);
 }

@@ -12,7 +12,7 @@ statement!(NEXT, "timer_next", TIMESTAMPTZ, UUID, INT4);
 pub(crate) const DEADLINE: i32 = 0;
 pub(crate) const START: i32 = -1;
 
-/// Sets a timer. The caller also tells `worker::wake`.
+/// Sets a timer. The caller also notes a hint.
 pub(crate) fn insert(due: Timestamp, run: RunId, n: i32, owner: Oid, priority: i32) {
     INSERT.run(&[&due, &run, &n, &owner, &priority]);
 }

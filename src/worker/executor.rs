@@ -30,6 +30,7 @@ fn main(database: Oid) {
         return;
     }
     loop {
+        process::exit_if_orphaned();
         interrupt::shield();
         txn::check_for_interrupts();
         process::reload_if_asked();

@@ -308,20 +308,21 @@ impl Cluster {
         self.start();
     }
 
-    /// SIGKILL to the postmaster alone.
-    pub fn kill_postmaster(&self) {
+    /// SIGKILL to the postmaster alone; returns the processes that it has left, itself first.
+    pub fn kill_postmaster(&self) -> Vec<u32> {
         let mut child = self.server.lock().unwrap().take().expect("the server runs");
+        // Held first: what it starts after the look would be left over.
+        send(child.id(), Signal::STOP);
+        let processes = self.processes_of(child.id());
         send(child.id(), Signal::KILL);
         child.wait().expect("our child");
+        processes
     }
 
     /// SIGKILL to every process of the server; returns when all are gone. The postmaster first: it shall not notice.
     pub fn kill9(&self) {
-        let pid = self.postmaster();
-        let processes = self.processes_of(pid);
-        let mut child = self.server.lock().unwrap().take().expect("the server runs");
+        let processes = self.kill_postmaster();
         kill_all(&processes);
-        child.wait().expect("our child");
         eventually(SOON, "all processes are gone", || {
             processes.iter().all(|pid| !is_alive(*pid))
         });

@@ -43,7 +43,10 @@ fn an_old_snapshot_does_not_make_claims_dear() {
     // Claims from the start of the queue would read half of its rows on average, each.
     let transactions: i64 = db.one("SELECT count(DISTINCT xmin::text) FROM wf_internal.steps");
     let all_from_start = transactions * i64::from(COUNT) / 2;
-    assert!(reads < all_from_start / 2, "{reads} rows read in {transactions} transactions");
+    assert!(
+        reads < all_from_start / 2,
+        "{reads} rows read in {transactions} transactions"
+    );
 
     // What comes in before the place at which claims are looked for is found all the same.
     db.run("SELECT wf_start('quick', '{\"n\": 0}', priority => -1)");
@@ -108,14 +111,22 @@ fn slow_steps_run_side_by_side_and_quick_ones_beside_them() {
         "CREATE FUNCTION nap(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
          BEGIN RETURN wf_step('nap', 'SELECT pg_sleep(1)'); END $$",
     );
-    db.run(&format!("SELECT count(wf_start('nap')) FROM generate_series(1, {})", 4 * (executors - 1)));
+    db.run(&format!(
+        "SELECT count(wf_start('nap')) FROM generate_series(1, {})",
+        4 * (executors - 1)
+    ));
     eventually(SOON, "many are in a slow step", || {
         db.count("wf.workers WHERE kind = 'executor' AND step = 'nap'") >= executors as i64 - 1
     });
     // Of a higher priority than the naps in the queue: served by whoever is free next.
-    db.run("SELECT count(wf_start('quick', jsonb_build_object('n', n), priority => -1)) FROM generate_series(1, 1000) n");
+    db.run(
+        "SELECT count(wf_start('quick', jsonb_build_object('n', n), priority => -1)) FROM generate_series(1, 1000) n",
+    );
     eventually(SOON, "the quick ones are done", || db.count("effects") == 1_000);
-    assert!(db.count("wf.workflows WHERE status <> 'completed'") > 0, "naps are left");
+    assert!(
+        db.count("wf.workflows WHERE status <> 'completed'") > 0,
+        "naps are left"
+    );
     eventually(LONG, "all have slept", || {
         db.count("wf.workflows WHERE status <> 'completed'") == 0
     });

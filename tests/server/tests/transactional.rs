@@ -176,13 +176,15 @@ fn signals_of_steps_wake_whom_they_are_for() {
          BEGIN
              CALL wf_step('start', 'SELECT wf_start(''unit'', jsonb_build_object(''n'', n)) FROM generate_series(1, $1::int) n', to_jsonb(units), n);
              FOR i IN 1..units LOOP
-                 CALL wf_wait_signal('done', n);
+                 CALL wf_wait_signal('done', NULL, n);
                  result := result + n::int;
              END LOOP;
          END $$",
     );
     db.run("SELECT wf_start('waits', id => 'deferred'); SELECT wf_start('waits', id => 'failing')");
-    eventually(SOON, "both wait", || db.count("wf.workflows WHERE status = 'waiting'") == 2);
+    eventually(SOON, "both wait", || {
+        db.count("wf.workflows WHERE status = 'waiting'") == 2
+    });
     db.run("SELECT wf_start('works', '{\"id\": \"deferred\"}')");
     assert_eq!(db.result("deferred"), json!("deferred"));
     db.run("SELECT wf_start('fails', '{\"id\": \"failing\"}', id => 'fails')");
