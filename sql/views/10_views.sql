@@ -25,7 +25,9 @@ CREATE VIEW wf.workflows WITH (security_barrier) AS
            r.owner, r.priority, d.version, r.seq AS run, r.run_id
     FROM wf_internal.runs r
     JOIN wf_internal.definitions d USING (def_id)
-    LEFT JOIN pg_catalog.jsonb_to_recordset(wf_internal.facts()->'workers') AS w(run_id uuid) ON w.run_id = r.run_id
+    -- Once, also at the moment in which a run goes from one process to another.
+    LEFT JOIN (SELECT DISTINCT f.run_id FROM pg_catalog.jsonb_to_recordset(wf_internal.facts()->'workers') AS f(run_id uuid)) AS w
+           ON w.run_id = r.run_id
     WHERE pg_catalog.pg_has_role(r.owner::oid, 'USAGE');
 COMMENT ON VIEW wf.workflows IS 'workflow instances, one row a run';
 
