@@ -173,8 +173,7 @@ impl Turn {
         started: Timestamp,
     ) {
         let took = clock() - started;
-        self.recall
-            .pace(|pace| pace.observe_step(self.run.def_id, name, took));
+        self.recall.pace(|pace| pace.observe_step(self.run.def_id, name, took));
         self.record(history, name, index, started, |row| {
             row.status = StepStatus::Completed;
             row.result = result;

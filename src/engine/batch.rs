@@ -10,8 +10,8 @@ use std::rc::Rc;
 use pg_workflow_core::batch::{BUDGET, MAX_STEPS};
 
 use crate::engine::recall::{Queue, Recall};
-use crate::engine::{send, target};
 use crate::engine::turn::{self, End, Ended, Interrupted, Terms, Turn};
+use crate::engine::{send, target};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;
 use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, guard, interrupt, process, scope, txn};
@@ -155,7 +155,10 @@ impl Batcher {
                 break;
             }
         }
-        let passed = tickets.iter().zip(&served).take_while(|(a, b)| a.position == b.position);
+        let passed = tickets
+            .iter()
+            .zip(&served)
+            .take_while(|(a, b)| a.position == b.position);
         if let Some((last, _)) = passed.last() {
             self.recall.queue(|queue| queue.after = last.position);
         }

@@ -244,11 +244,7 @@ pub(crate) fn wait_signal(name: &str, timeout: Option<Interval>) -> Result<Optio
 }
 
 /// `wf_wait_signal` as a procedure: where it may commit, a signal that is there is taken here and now.
-pub(crate) fn call_wait_signal(
-    may_commit: bool,
-    name: &str,
-    timeout: Option<Interval>,
-) -> Result<Option<Json>, Error> {
+pub(crate) fn call_wait_signal(may_commit: bool, name: &str, timeout: Option<Interval>) -> Result<Option<Json>, Error> {
     Ok(act_or_deliver(may_commit, ask_signal(name, timeout)?))
 }
 

@@ -97,7 +97,9 @@ impl Recall {
             history,
         });
         while histories.bytes > KEPT_BYTES || histories.kept.len() > KEPT_RUNS {
-            let Some(oldest) = histories.kept.pop_front() else { return };
+            let Some(oldest) = histories.kept.pop_front() else {
+                return;
+            };
             histories.bytes -= oldest.bytes;
         }
     }

@@ -407,7 +407,13 @@ impl Turn {
     }
 
     /// The function's own code has used the time that it was given.
-    fn interrupted_by_timer(&mut self, code: &Code, mut history: History, patience: Option<i64>, now: Timestamp) -> End {
+    fn interrupted_by_timer(
+        &mut self,
+        code: &Code,
+        mut history: History,
+        patience: Option<i64>,
+        now: Timestamp,
+    ) -> End {
         if let Some(reason) = self.cancel.take() {
             // It does not get to a call at which it could be told: no more waiting for it.
             history.flush(now);

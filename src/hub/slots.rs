@@ -193,9 +193,7 @@ pub(crate) fn executors(database: Oid, role: Oid) -> (usize, bool) {
 
 /// Wakes an executor of the role, or has one started. False if all that it may have are busy.
 pub(crate) fn wake_executor(database: Oid, role: Oid) -> bool {
-    STATE
-        .with(|state| state.wake_executor(database, role))
-        .unwrap_or(false)
+    STATE.with(|state| state.wake_executor(database, role)).unwrap_or(false)
 }
 
 /// This process is occupied for long, until it says otherwise: wakes another executor of the role, as [`wake_executor`].

@@ -58,13 +58,7 @@ pub(crate) fn retake(ticket: Ticket) -> Option<Ticket> {
 
 /// Claims up to `count` rows of a role behind a position, leaving out runs known to be held by another executor.
 pub(crate) fn claim(owner: Oid, count: u32, except: &Vec<RunId>, after: Position) -> Vec<Ticket> {
-    let args: [&dyn Argument; 5] = [
-        &owner,
-        &(count as i32),
-        except,
-        &i32::from(after.priority),
-        &after.seq,
-    ];
+    let args: [&dyn Argument; 5] = [&owner, &(count as i32), except, &i32::from(after.priority), &after.seq];
     CLAIM.query(&args, |row| Ticket {
         place: row.need(0),
         run_id: row.need(1),

@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pg_workflow_server_tests::*;
-use postgres::fallible_iterator::FallibleIterator;
 
 /// No unique constraint: a step done twice shall leave two rows. The sequence counts attempts, those that were rolled back
 /// too.
