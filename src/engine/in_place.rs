@@ -20,8 +20,9 @@ use pg_workflow_core::batch::{BUDGET, PATIENCE};
 
 use crate::engine::code::Code;
 use crate::engine::history::{Answer, History, Want};
+use crate::engine::passage::{Interrupted, Next, Passage};
 use crate::engine::step::Attempt;
-use crate::engine::turn::{Interrupted, Next, Passage, Turn};
+use crate::engine::turn::Turn;
 use crate::engine::{calls, send, target};
 use crate::hub::{hints, slots};
 use crate::pg::{PgError, clock, guard, interrupt, process, scope, txn};

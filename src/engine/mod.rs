@@ -8,6 +8,7 @@ pub(crate) mod define;
 pub(crate) mod history;
 mod in_place;
 pub(crate) mod observe;
+mod passage;
 mod recall;
 pub(crate) mod send;
 pub(crate) mod start;

@@ -8,7 +8,7 @@ use pg_workflow_core::batch::Pace;
 use pg_workflow_core::sparing::Sparing;
 
 use crate::engine::history::History;
-use crate::engine::turn::Interrupted;
+use crate::engine::passage::Interrupted;
 use crate::pg::RunId;
 use crate::store::ready::Position;
 

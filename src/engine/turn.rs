@@ -9,20 +9,20 @@
 //! Invariant: a transaction that changes a run's history also writes its row. So an unchanged row means an unchanged
 //! history, and what a process remembers of it is still true.
 
-use std::ops::ControlFlow::{self, Break, Continue};
+use std::ops::ControlFlow::{Break, Continue};
 use std::rc::Rc;
 
 use pg_workflow_core::batch::{MAX_STEPS, PATIENCE};
 
 use crate::engine::code::{self, Code};
 use crate::engine::history::History;
+use crate::engine::passage::Passage;
 use crate::engine::recall::Recall;
 use crate::engine::step::Attempt;
 use crate::engine::{calls, step, target};
-use crate::error::{CANCELLED, Error};
+use crate::error::Error;
 use crate::hub::{hints, slots};
-use crate::pg::errdata::QUERY_CANCELED;
-use crate::pg::{Json, PgError, RunId, Timestamp, catalog, clock, guard, interrupt, process, scope, txn};
+use crate::pg::{Json, PgError, Timestamp, catalog, clock, interrupt, process, scope, txn};
 use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked, Status};
 use crate::store::{inbox, steps, timers};
@@ -49,7 +49,7 @@ pub(crate) struct Terms {
 const CANCEL_PATIENCE: i64 = 1_000_000;
 
 /// Recorded calls from which on replaying a procedure costs more than a transaction of its own.
-const LONG: usize = 16;
+pub(super) const LONG: usize = 16;
 
 /// How a turn ended. All but `Alone` have written whatever there was to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,59 +144,6 @@ pub(crate) struct Turn {
     pub(super) tried: Option<(Attempt, Timestamp)>,
 }
 
-/// A call of the function that has come to an end.
-pub(super) struct Passage {
-    pub(super) code: Rc<Code>,
-    pub(super) history: History,
-    pub(super) outcome: Result<Option<Json>, PgError>,
-    /// The timer has fired.
-    pub(super) fired: bool,
-    /// What the function itself was allowed, in microseconds.
-    pub(super) patience: Option<i64>,
-}
-
-/// A turn whose transaction was aborted by the error that has left a procedure.
-pub(crate) struct Interrupted {
-    pub(super) turn: Turn,
-    pub(super) passage: Passage,
-    pub(super) next: Next,
-}
-
-/// How an interrupted turn goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Nothing was lost: by what the procedure wanted when it was left.
-    Follow,
-    /// Uncommitted steps are lost: from what is in the tables.
-    Anew,
-    /// Not now: others are waiting, and a hint is in the queue.
-    Later,
-}
-
-impl Interrupted {
-    pub(crate) fn run_id(&self) -> RunId {
-        self.turn.run.run_id
-    }
-
-    /// That of the run's row, as long as nobody else has taken a turn.
-    pub(crate) fn version(&self) -> i32 {
-        self.turn.run.version
-    }
-
-    pub(crate) fn ticket(&self) -> Option<Ticket> {
-        self.turn.terms.ticket
-    }
-
-    /// The turn, if it is to be gone on with now. Otherwise what is remembered of it is kept for its next one.
-    pub(crate) fn now(self, recall: &Recall) -> Option<Self> {
-        if self.next == Next::Later {
-            recall.keep(self.run_id(), self.version(), self.passage.history);
-            return None;
-        }
-        Some(self)
-    }
-}
-
 impl Turn {
     fn new(run: Locked, terms: Terms, recall: Rc<Recall>, now: Timestamp) -> Self {
         Self {
@@ -223,14 +170,14 @@ impl Turn {
         }
     }
 
-    fn read_controls(&mut self) {
+    pub(super) fn read_controls(&mut self) {
         if self.run.controlled {
             let asked = inbox::take_cancels(self.run.run_id).into_iter().next();
             self.cancel = self.cancel.take().or(asked);
         }
     }
 
-    fn ended(&self, end: End) -> Ended {
+    pub(super) fn ended(&self, end: End) -> Ended {
         Ended {
             end,
             steps: self.terms.steps,
@@ -240,7 +187,7 @@ impl Turn {
     }
 
     /// What comes before the first replay. `None`: nothing to do now.
-    fn prepare(&mut self, history: &mut History, now: Timestamp) -> Result<Option<Rc<Code>>, PgError> {
+    pub(super) fn prepare(&mut self, history: &mut History, now: Timestamp) -> Result<Option<Rc<Code>>, PgError> {
         let pending = self.run.status == Status::Pending;
         if pending && self.cancel.is_some() {
             let reason = self.cancel.take().flatten();
@@ -277,7 +224,7 @@ impl Turn {
     }
 
     /// Replays until the run ends, waits or has to yield.
-    fn play(mut self, mut code: Rc<Code>, mut history: History) -> Ended {
+    pub(super) fn play(mut self, mut code: Rc<Code>, mut history: History) -> Ended {
         loop {
             txn::check_for_interrupts();
             let in_place = self.acts_in_place(&code);
@@ -309,123 +256,6 @@ impl Turn {
                 Continue(after) => history = after,
             }
         }
-    }
-
-    /// Goes on with what was interrupted, in a new transaction that has locked the run again and found it unchanged.
-    pub(crate) fn go_on(interrupted: Interrupted, run: Locked, terms: Terms) -> Ended {
-        let Interrupted {
-            mut turn,
-            passage,
-            next,
-        } = interrupted;
-        let now = clock();
-        turn.run = run;
-        turn.terms = terms;
-        turn.commits = 0;
-        turn.yields = false;
-        turn.long = false;
-        turn.read_controls();
-        if next == Next::Follow {
-            let code = Rc::clone(&passage.code);
-            return match turn.follow(passage) {
-                Break(end) => turn.ended(end),
-                Continue(history) => turn.play(code, history),
-            };
-        }
-        // What this process remembers is of before the steps were lost; the tables are right.
-        let mut history = History::empty(turn.run.run_id);
-        turn.last_in_place = None;
-        turn.tried = None;
-        match turn.prepare(&mut history, now) {
-            Ok(Some(code)) => turn.play(code, history),
-            Ok(None) => turn.ended(End::Settled),
-            Err(error) => {
-                let end = turn.close(Status::Failed, None, Some(&error));
-                turn.ended(end)
-            }
-        }
-    }
-
-    /// Does what a passage has come to; goes on if there is a new answer, by a replay.
-    fn follow(&mut self, passage: Passage) -> ControlFlow<End, History> {
-        let Passage {
-            code,
-            mut history,
-            outcome,
-            fired,
-            patience,
-        } = passage;
-        match self.is_still_right(&code) {
-            Ok(true) => {}
-            // What it wanted is forgotten: it may have been another version that wanted it.
-            Ok(false) => return Break(self.want_alone(history)),
-            Err(error) => return Break(self.close(Status::Failed, None, Some(&error))),
-        }
-        let now = clock();
-        if std::mem::take(&mut self.between) {
-            return Continue(history);
-        }
-        if fired {
-            // Whatever the function made of it: it may be of a language that swallowed the interruption and went on, so
-            // that neither its result nor what it wanted last is to be trusted.
-            return Break(self.interrupted_by_timer(&code, history, patience, now));
-        }
-        if let Some(want) = history.take_want() {
-            // Whatever the function made of the unwinding (an error, or a value of a language that swallowed it).
-            return match self.fulfil(&code, &mut history, want, now) {
-                Some(End::Alone) => Break(self.want_alone(history)),
-                Some(end) => {
-                    // Unless the run has ended: then nobody asks for it.
-                    if history.len() >= LONG {
-                        self.recall.keep(self.run.run_id, txn::current_id(), history);
-                    }
-                    Break(end)
-                }
-                None if self.is_over() => Break(self.yield_turn(history)),
-                None => Continue(history),
-            };
-        }
-        match outcome {
-            Ok(result) => Break(self.returned(&mut history, result, now)),
-            Err(error) if error.sqlstate == QUERY_CANCELED && slots::take_cancel() => {
-                // Interrupted in the function's own code: it goes on to its next call, to be told there.
-                let asked = inbox::take_cancels(self.run.run_id).into_iter().next();
-                self.cancel = self.cancel.take().or(asked);
-                Continue(history)
-            }
-            Err(error) if error.sqlstate == QUERY_CANCELED && slots::stops_here() => guard::throw(error),
-            Err(error) => {
-                history.flush(now);
-                let status = if error.sqlstate == CANCELLED {
-                    Status::Cancelled
-                } else {
-                    Status::Failed
-                };
-                Break(self.close(status, None, Some(&error)))
-            }
-        }
-    }
-
-    /// The function's own code has used the time that it was given.
-    fn interrupted_by_timer(
-        &mut self,
-        code: &Code,
-        mut history: History,
-        patience: Option<i64>,
-        now: Timestamp,
-    ) -> End {
-        if let Some(reason) = self.cancel.take() {
-            // It does not get to a call at which it could be told: no more waiting for it.
-            history.flush(now);
-            return self.close(Status::Cancelled, None, Some(&Error::Cancelled { reason }.into()));
-        }
-        // A timer's milliseconds may end a little before the deadline does.
-        if patience.is_none() || self.expired(now) {
-            return self.expire(code);
-        }
-        self.recall
-            .pace(|pace| pace.observe_step(self.run.def_id, "", PATIENCE));
-        self.want_alone(history)
     }
 
     /// Calls the function once, to its end or to the first call that has no answer.
@@ -533,23 +363,8 @@ impl Turn {
         self.recall.queue(|queue| queue.after != Position::START) || self.others_wait()
     }
 
-    fn returned(&mut self, history: &mut History, result: Option<Json>, now: Timestamp) -> End {
-        history.flush(now);
-        let refused = match history.unasked() {
-            Some(expected) => Some(Error::Diverged {
-                expected,
-                found: "the end of the workflow".to_owned(),
-            }),
-            None => step::check_size(result.as_ref(), || "result of the workflow".to_owned()).err(),
-        };
-        match refused {
-            Some(error) => self.close(Status::Failed, None, Some(&error.into())),
-            None => self.close(Status::Completed, result.as_ref(), None),
-        }
-    }
-
     /// Commit now, go on in the next transaction.
-    fn yield_turn(&mut self, history: History) -> End {
+    pub(super) fn yield_turn(&mut self, history: History) -> End {
         self.put_cancel_back();
         self.set_running();
         self.recall.keep(self.run.run_id, txn::current_id(), history);
@@ -557,7 +372,7 @@ impl Turn {
     }
 
     /// The next thing wants a transaction of its own. What this turn has written is committed first.
-    fn want_alone(&mut self, history: History) -> End {
+    pub(super) fn want_alone(&mut self, history: History) -> End {
         self.put_cancel_back();
         let version = if self.wrote {
             self.set_running();
