@@ -3,7 +3,7 @@ PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 export PG_CONFIG
 
 .DEFAULT_GOAL := help
-.PHONY: help setup install demo demo-stop test bench lint clean
+.PHONY: help setup install demo demo-stop test bench soak lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: ## run all tests (some: scripts/test.sh core regress)
 
 bench: ## measure throughput and latency against yardsticks
 	@bench/run.sh
+
+soak: ## a mixed load for an hour, then look whether everything was done, and once
+	@bench/soak.sh
 
 lint: ## check format and lints
 	@scripts/lint.sh

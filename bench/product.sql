@@ -33,6 +33,17 @@ BEGIN
     result := '1';
 END $$;
 
+-- As many_steps, each result assigned: an expression that PL/pgSQL evaluates itself.
+CREATE FUNCTION many_steps_assigned(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    added jsonb;
+BEGIN
+    FOR i IN 1..(input->>'steps')::integer LOOP
+        added := wf_step('add', 'INSERT INTO effects (n) VALUES (($1->>''n'')::bigint)', input);
+    END LOOP;
+    RETURN added;
+END $$;
+
 -- Starts units in one step and waits until each has told it. input: {"id": its own, "units": 10000}
 CREATE PROCEDURE fan_out(input jsonb, INOUT result jsonb) LANGUAGE plpgsql AS $$
 DECLARE
@@ -43,7 +54,7 @@ BEGIN
         FROM generate_series(1, ($1->>'units')::integer) AS g
     $sql$, input, told);
     FOR i IN 1..(input->>'units')::integer LOOP
-        CALL wf_wait_signal('done', result => told);
+        CALL wf_wait_signal('done', NULL, told);
     END LOOP;
     result := '1';
 END $$;

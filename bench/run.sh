@@ -14,6 +14,8 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source "$REPO/bench/lib.sh"
 
 HERE=$REPO/bench
 OUT=$REPO/target/bench
@@ -25,12 +27,8 @@ if [[ ${QUICK:-} ]]; then
 fi
 : "${ROUNDS:=3}" "${BACKLOG:=20000}" "${SECONDS_EACH:=5}" "${IDLE_SECONDS:=30}" "${STARTS:=300}" "${UNITS:=10000}"
 : "${SLEEPERS:=1000000}" "${FINISHED:=5000000}" "${DUE:=100000}" "${OLD_SECONDS:=60}"
-TICK_US=$((1000000 / $(getconf CLK_TCK)))
 
 # --- talking to the server --------------------------------------------------------------------------------------------
-
-# Counts of transactions are those of database bench: what only looks goes to another one.
-ask() { psql -XqAt -F ' ' -v ON_ERROR_STOP=1 -d "$1" -c "$2"; }
 
 # A session that stays open between two statements of ours.
 open_session() {
@@ -57,29 +55,10 @@ close_session() {
     wait "$session_pid" || true
 }
 
-set_server() {
-    ask postgres "ALTER SYSTEM SET $1" && ask postgres 'SELECT pg_reload_conf()' >/dev/null
-}
-
 # --- what is measured -------------------------------------------------------------------------------------------------
 
 # record NAME VALUE: one number of this round.
 record() { printf '%s\t%s\t%s\n' "$round" "$1" "$2" >>"$OUT/raw.tsv"; }
-
-calc() { awk "BEGIN { printf \"%.9g\", $1 }"; }
-
-# CPU time of the whole server so far, in microseconds: of the postmaster, its children, and those that have ended.
-cpu_us() {
-    local pid first='' stat fields ticks=0
-    for pid in $(postmaster_pids "$dir"); do
-        { read -r stat <"/proc/$pid/stat"; } 2>/dev/null || continue
-        read -ra fields <<<"${stat##*) }" # from state, the third, on
-        ticks=$((ticks + fields[11] + fields[12]))
-        [[ $first ]] || ticks=$((ticks + fields[13] + fields[14]))
-        first=no
-    done
-    echo $((ticks * TICK_US))
-}
 
 # processes_cpu_us PID...; processes_wakeups PID...
 processes_cpu_us() {
@@ -230,24 +209,32 @@ queue() {
 
 # fan_out NAME UNITS: one workflow that in one step starts as many as UNITS, each of which tells it when it is done.
 fan_out() {
-    local id=$1-$round cpu0 completed took effects
+    local id=$1-$round limit=60 cpu0 cpu1 status told completed took
     tidy wf_internal
     cpu0=$(cpu_us)
     psql -Xq -v ON_ERROR_STOP=1 -U bench -d bench >/dev/null \
-        -c "SELECT wf_start('fan_out', jsonb_build_object('id', '$id', 'units', $2), id => '$id')" \
-        -c "SELECT wf_result('$id', '$LIMIT s')" || die "$1 does not come to an end; log: $dir/log"
+        -c "SELECT wf_start('fan_out', jsonb_build_object('id', '$id', 'units', $2), id => '$id')"
+    # One that takes too long counts with what it has done.
+    psql -Xq -U bench -d bench -c "SELECT wf_result('$id', '$limit s')" >/dev/null 2>&1 ||
+        ask bench "SELECT wf_cancel('$id', 'takes longer than $limit s')" >/dev/null
     wait_drained
-    record "$1.cpu_us" "$(calc "($(cpu_us) - $cpu0) / $2")"
-    read -r completed took < <(ask bench "
-        SELECT (SELECT count(*) FROM wf_internal.runs u
-                WHERE u.created_at >= p.created_at AND u.status = 'completed' AND u.input->>'parent' = p.id),
+    cpu1=$(cpu_us)
+    read -r status told completed took < <(ask bench "
+        SELECT p.status,
+               (SELECT count(*) FROM wf_internal.signals s WHERE s.run_id = p.run_id AND s.consumed_by IS NOT NULL),
+               (SELECT count(*) FROM wf_internal.runs u WHERE u.created_at >= p.created_at AND u.status = 'completed'
+                                                          AND u.input->>'parent' = p.id),
                extract(epoch FROM p.finished_at - p.created_at)
         FROM wf_internal.runs p WHERE p.id = '$id'")
-    effects=$(ask bench 'SELECT count(*) FROM effects')
-    [[ $completed == "$2" && $effects == "$2" ]] ||
-        die "$1: of $2 units $completed have completed, and $effects rows are there; log: $dir/log"
-    record "$1.per_s" "$(calc "$2 / $took")"
-    printf '   %-28s %10.0f /s   %8.1f us\n' "$1" "$(calc "$2 / $took")" "$(calc "$took * 1e6 / $2")"
+    if [[ $status != completed ]]; then
+        say "$1: after $limit s $told of $2 have been heard of"
+    elif [[ $told != "$2" || $completed != "$2" || $(ask bench 'SELECT count(*) FROM effects') != "$2" ]]; then
+        die "$1: of $2 units $completed have completed, and $told have been heard of; log: $dir/log"
+    fi
+    record "$1.per_s" "$(calc "$told / $took")"
+    record "$1.cpu_us" "$(calc "($cpu1 - $cpu0) / $told")"
+    printf '   %-28s %10.0f /s   %8.1f us   CPU %8.1f us\n' "$1" "$(calc "$told / $took")" \
+        "$(calc "$took * 1e6 / $told")" "$(calc "($cpu1 - $cpu0) / $told")"
 }
 
 # use_executors N: from here on there are as many, and they have worked. Each commit of a start may call one more.
@@ -409,18 +396,8 @@ due() {
 
 prepare() {
     local preload=pg_workflow
-    if [[ ! ${SKIP_BUILD:-} ]]; then
-        ensure_packages build
-        ensure_rust
-        ensure_cargo_pgrx
-        say 'building pg_workflow in release mode and installing it'
-        build_install --release
-    fi
-    [[ -x $(pg_bin)/pgbench ]] || die "no pgbench in $(pg_bin)"
+    install_library
     [[ ! -e $("$PG_CONFIG" --pkglibdir)/pg_stat_statements.so ]] || preload+=,pg_stat_statements
-    # What this server loads at its start, whatever is installed later.
-    library=$(stat -c 'library of %s bytes, %.19y' "$("$PG_CONFIG" --pkglibdir)/pg_workflow.so")
-    [[ ! ${SKIP_BUILD:-} ]] || library+=', as it was installed'
     dir=$(private_dir target/bench/cluster)
     trap finish EXIT
     cluster_init "$dir" "shared_preload_libraries = '$preload'" \
@@ -439,18 +416,6 @@ prepare() {
     rm -f "$OUT/raw.tsv"
 }
 
-finish() {
-    local status=$?
-    if [[ ${KEEP:-} || $status -ne 0 ]]; then
-        # Immediately: something may hang.
-        cluster_stop "$dir" immediate || true
-        say "the cluster is in ${dir#"$REPO"/}, stopped; its log: $dir/log"
-    else
-        cluster_drop "$dir" || true
-    fi
-    exit "$status"
-}
-
 one_round() {
     run_pgbench commit_1 1 commit.sql -T "$SECONDS_EACH"
     run_pgbench start_1 1 start_later.sql -T "$SECONDS_EACH"
@@ -466,17 +431,16 @@ one_round() {
     workflows five_1 many_steps "$BACKLOG" 5
     workflows chain_100 many_steps "$((BACKLOG / 500))" 100
     workflows chain_1000 many_steps "$((BACKLOG / 2500))" 1000
-    if [[ ! ${SKIP_PROCEDURES:-} ]]; then
-        workflows proc_1000 many_steps_procedure "$((BACKLOG / 2500))" 1000
-        workflows proc_10000 many_steps_procedure "$((BACKLOG / 10000 + 1))" 10000
-    fi
+    workflows assigned_1000 many_steps_assigned "$((BACKLOG / 2500))" 1000
+    workflows proc_1000 many_steps_procedure "$((BACKLOG / 2500))" 1000
+    workflows proc_10000 many_steps_procedure "$((BACKLOG / 10000 + 1))" 10000
 
     use_executors 2
     queue queue_1x2 1 2
     workflows one_2 one_step "$BACKLOG" 1
     queue queue_5x2 5 2
     workflows five_2 many_steps "$BACKLOG" 5
-    [[ ${SKIP_PROCEDURES:-} ]] || fan_out fan_out "$UNITS"
+    fan_out fan_out "$UNITS"
 
     use_executors 4
     workflows one_4 one_step "$BACKLOG" 1

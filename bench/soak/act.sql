@@ -1,0 +1,2 @@
+-- pgbench: starts one of most kinds.
+SELECT act(:procedures = 1);

@@ -1,0 +1,2 @@
+-- pgbench: sends signals and cancels that are due.
+SELECT deliver();

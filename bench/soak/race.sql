@@ -1,0 +1,2 @@
+-- pgbench: starts an id that others start too.
+SELECT race();
