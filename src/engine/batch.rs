@@ -15,7 +15,7 @@ use crate::engine::turn::{self, End, Ended, Terms, Turn};
 use crate::engine::{send, target};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;
-use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, guard, interrupt, process, scope, txn};
+use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, guard, process, scope, txn};
 use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked};
 use crate::store::{home, timers};
@@ -311,10 +311,6 @@ impl Batcher {
                 return settled();
             }
             forced => terms.forced = forced,
-        }
-        // A cancel meant for the run before must not hit this one.
-        if !slots::stops_here() {
-            interrupt::withdraw();
         }
         turn::take(run, terms, &self.recall)
     }

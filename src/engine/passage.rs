@@ -15,9 +15,9 @@ use crate::error::{CANCELLED, Error};
 use crate::hub::slots;
 use crate::pg::errdata::QUERY_CANCELED;
 use crate::pg::{Json, PgError, RunId, Timestamp, clock, guard, txn};
-use crate::store::inbox;
 use crate::store::ready::Ticket;
 use crate::store::runs::{Locked, Status};
+use crate::store::{inbox, steps};
 
 /// A call of the function that has come to an end.
 pub(super) struct Passage {
@@ -158,6 +158,9 @@ impl Turn {
             Err(error) if error.sqlstate == QUERY_CANCELED && slots::stops_here() => guard::throw(error),
             Err(error) => {
                 history.flush(now);
+                if !history.open().is_empty() {
+                    steps::abandon(self.run.run_id, now);
+                }
                 let status = if error.sqlstate == CANCELLED {
                     Status::Cancelled
                 } else {

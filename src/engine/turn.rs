@@ -339,8 +339,16 @@ impl Turn {
     pub(super) fn occupy(&mut self, code: &Code, step: &str, patience: Option<i64>) {
         let slow = patience.is_none() && self.terms.until.is_some();
         // A call of the function is over in no time, mostly: shown once a turn.
-        if !step.is_empty() || slow || !std::mem::replace(&mut self.shown, true) {
+        let first = !std::mem::replace(&mut self.shown, true);
+        if !step.is_empty() || slow || first {
             slots::set_busy(self.run.run_id, step, slow || self.long);
+            if first && !slots::stops_here() {
+                // A cancel that was sent to this process before was meant for the run before.
+                interrupt::withdraw();
+                if slots::is_cancelled() {
+                    interrupt::cancel_soon();
+                }
+            }
             let word = if step.is_empty() { "" } else { " step " };
             process::report_running(&format!(
                 "workflow {} instance {}{word}{step}",
