@@ -6,7 +6,7 @@ use crate::engine::step::{self, Attempt, Company, StepSpec};
 use crate::engine::turn::{End, Turn, cancellation};
 use crate::error::Error;
 use crate::hub::slots;
-use crate::pg::{Json, Timestamp, clock};
+use crate::pg::{Json, Timestamp, clock, interrupt};
 use crate::store::inbox;
 use crate::store::runs::Status;
 use crate::store::steps::{Kind, StepRow, StepStatus};
@@ -66,6 +66,8 @@ impl Turn {
     fn notice_cancel(&mut self) -> bool {
         if self.cancel.is_none() && slots::take_cancel() {
             self.cancel = inbox::take_cancels(self.run.run_id).into_iter().next();
+            // What came with the request is not to hit the replay at which it is delivered.
+            interrupt::withdraw();
         }
         self.cancel.is_some()
     }
@@ -118,10 +120,11 @@ impl Turn {
                 self.record_done(history, name, index, result, started);
                 return None;
             }
-            Attempt::Cancelled => {
-                let reason = inbox::take_cancels(self.run.run_id).into_iter().next().flatten();
-                (StepStatus::Cancelled, cancellation(reason), None)
-            }
+            Attempt::Cancelled => match inbox::take_cancels(self.run.run_id).into_iter().next() {
+                Some(reason) => (StepStatus::Cancelled, cancellation(reason), None),
+                // Its row was found, and the cancel delivered, before the interrupt came: once is enough.
+                None => return Some(End::Alone),
+            },
             Attempt::Expired => return Some(self.expire(code)),
             Attempt::Failed(error) => {
                 let due = match step::verdict(code, spec, number, &error) {

@@ -156,6 +156,14 @@ impl Turn {
                 Continue(history)
             }
             Err(error) if error.sqlstate == QUERY_CANCELED && slots::stops_here() => guard::throw(error),
+            Err(error)
+                if error.sqlstate == QUERY_CANCELED
+                    && self.terms.until.is_some()
+                    && !std::mem::replace(&mut self.stray, true) =>
+            {
+                // Perhaps of a cancel that has been delivered already. It decides and does not act: again, once.
+                Continue(history)
+            }
             Err(error) => {
                 history.flush(now);
                 if !history.open().is_empty() {

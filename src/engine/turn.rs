@@ -136,6 +136,8 @@ pub(crate) struct Turn {
     pub(super) long: bool,
     /// The procedure's own code was interrupted and has gone on regardless.
     pub(super) swallowed: bool,
+    /// The function's own code was interrupted once for no reason that is known.
+    pub(super) stray: bool,
     /// The last call in place came to no step that it could run.
     pub(super) in_vain: bool,
     /// The last step that was run in place, if the procedure has not gone on to another since.
@@ -164,6 +166,7 @@ impl Turn {
             between: false,
             long: false,
             swallowed: false,
+            stray: false,
             in_vain: false,
             last_in_place: None,
             tried: None,
