@@ -44,8 +44,24 @@ BEGIN
     RETURN added;
 END $$;
 
--- Starts units in one step and waits until each has told it. input: {"id": its own, "units": 10000}
+-- Starts units in one step and looks from time to time how many are left. input: {"units": 10000}
 CREATE PROCEDURE fan_out(input jsonb, INOUT result jsonb) LANGUAGE plpgsql AS $$
+DECLARE
+    remaining jsonb;
+BEGIN
+    CALL wf_step('start', $sql$
+        SELECT count(wf_start('one_step', jsonb_build_object('n', g))) FROM generate_series(1, ($1->>'units')::integer) AS g
+    $sql$, input, remaining);
+    LOOP
+        CALL wf_step('count', 'SELECT ($1->>''units'')::bigint - count(*) FROM effects', input, remaining);
+        EXIT WHEN (remaining->>0)::bigint <= 0;
+        PERFORM wf_sleep('20 ms');
+    END LOOP;
+    result := '1';
+END $$;
+
+-- The same, and each unit tells it with a signal of its own. input: {"id": its own, "units": 10000}
+CREATE PROCEDURE fan_out_signals(input jsonb, INOUT result jsonb) LANGUAGE plpgsql AS $$
 DECLARE
     told jsonb;
 BEGIN

@@ -31,7 +31,8 @@ prepare() {
     cluster_init "$dir" "shared_preload_libraries = 'pg_workflow'" "pg_workflow.max_executors = $EXECUTORS" \
         'shared_buffers = 256MB' 'max_wal_size = 2GB' 'max_worker_processes = 32' "timezone = 'UTC'" \
         'deadlock_timeout = 200ms' 'log_lock_waits = on' \
-        'logging_collector = on' 'log_destination = csvlog' "log_filename = 'soak.log'" 'log_rotation_age = 0' 'log_rotation_size = 0'
+        'logging_collector = on' 'log_destination = csvlog' "log_filename = 'soak.log'" \
+        'log_rotation_age = 0' 'log_rotation_size = 0'
     cluster_start "$dir"
     cluster_env "$dir"
     for role in "${ROLES[@]}"; do ask postgres "CREATE ROLE $role LOGIN"; done
@@ -67,8 +68,8 @@ progress() {
     local cpu=$cpu_before
     cpu_before=$(cpu_us)
     ask soak "
-        SELECT format('   %s  %s started, %s open, %s ready, CPU %s of $(nproc), quick: p50 %s ms, p99 %s ms', to_char(now(), 'HH24:MI:SS'), count(*),
-                      count(*) FILTER (WHERE r.finished_at IS NULL), (SELECT count(*) FROM wf_internal.ready),
+        SELECT format('   %s  %s started, %s open, %s ready, CPU %s of $(nproc), quick: p50 %s ms, p99 %s ms',
+                      to_char(now(), 'HH24:MI:SS'), count(*), count(*) FILTER (WHERE r.finished_at IS NULL), (SELECT count(*) FROM wf_internal.ready),
                       round(($cpu_before - $cpu) / 1e6 / $1, 2),
                       round((percentile_cont(0.5) WITHIN GROUP (ORDER BY q.ms))::numeric, 1),
                       round((percentile_cont(0.99) WITHIN GROUP (ORDER BY q.ms))::numeric, 1))
@@ -88,10 +89,10 @@ settle() {
         if [[ $SECONDS -ge $deadline ]]; then
             say "after $SETTLE s not all has come to an end"
             psql -X -d soak -c "SELECT * FROM wf.workers" -c "SELECT * FROM wf_health()" -c "
-                SELECT r.run_id, id, status, waiting_for, started_at, (SELECT count(*) FROM wf_internal.ready q WHERE q.run_id = r.run_id) AS hints
+                SELECT r.run_id, id, status, waiting_for, started_at, h.hints
                 FROM wf_internal.runs r
-                WHERE status IN ('pending', 'running', 'waiting') AND id NOT LIKE 'long-%' OR EXISTS (SELECT FROM wf_internal.ready q WHERE q.run_id = r.run_id)
-                LIMIT 30"
+                LEFT JOIN (SELECT run_id, count(*) AS hints FROM wf_internal.ready GROUP BY run_id) AS h USING (run_id)
+                WHERE h.hints > 0 OR status IN ('pending', 'running', 'waiting') AND id NOT LIKE 'long-%' LIMIT 30"
             return 0
         fi
         for role in "${ROLES[@]}"; do
