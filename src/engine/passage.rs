@@ -95,17 +95,9 @@ impl Turn {
             };
         }
         // What this process remembers is of before the steps were lost; the tables are right.
-        let mut history = History::empty(turn.run.run_id);
         turn.last_in_place = None;
         turn.tried = None;
-        match turn.prepare(&mut history, now) {
-            Ok(Some(code)) => turn.play(code, history),
-            Ok(None) => turn.ended(End::Settled),
-            Err(error) => {
-                let end = turn.close(Status::Failed, None, Some(&error));
-                turn.ended(end)
-            }
-        }
+        turn.begin(now)
     }
 
     /// Does what a passage has come to; goes on if there is a new answer, by a replay.

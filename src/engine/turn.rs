@@ -77,15 +77,7 @@ pub(crate) fn take(run: Locked, terms: Terms, recall: &Rc<Recall>) -> Ended {
     let now = clock();
     let mut turn = Turn::new(run, terms, Rc::clone(recall), now);
     turn.read_controls();
-    let mut history = History::empty(turn.run.run_id);
-    match turn.prepare(&mut history, now) {
-        Ok(Some(code)) => turn.play(code, history),
-        Ok(None) => turn.ended(End::Settled),
-        Err(error) => {
-            let end = turn.close(Status::Failed, None, Some(&error));
-            turn.ended(end)
-        }
-    }
+    turn.begin(now)
 }
 
 /// Ends a run that cannot be worked on at all.
@@ -189,8 +181,21 @@ impl Turn {
         }
     }
 
+    /// Goes from what is in the tables to as far as the run gets.
+    pub(super) fn begin(mut self, now: Timestamp) -> Ended {
+        let mut history = History::empty(self.run.run_id);
+        match self.prepare(&mut history, now) {
+            Ok(Some(code)) => self.play(code, history),
+            Ok(None) => self.ended(End::Settled),
+            Err(error) => {
+                let end = self.close(Status::Failed, None, Some(&error));
+                self.ended(end)
+            }
+        }
+    }
+
     /// What comes before the first replay. `None`: nothing to do now.
-    pub(super) fn prepare(&mut self, history: &mut History, now: Timestamp) -> Result<Option<Rc<Code>>, PgError> {
+    fn prepare(&mut self, history: &mut History, now: Timestamp) -> Result<Option<Rc<Code>>, PgError> {
         let pending = self.run.status == Status::Pending;
         if pending && self.cancel.is_some() {
             let reason = self.cancel.take().flatten();
