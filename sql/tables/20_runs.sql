@@ -35,9 +35,11 @@ CREATE TABLE wf_internal.steps (
     n           integer     NOT NULL,           -- position in the history, from 1
     occurrence  integer     NOT NULL,           -- of this kind and name, from 1: a loop calls the same name again
     attempt     integer     NOT NULL,           -- attempts made; not a history of them
+    begun       boolean     NOT NULL,           -- by wf_begin: the function goes on and asks for the answer later
     kind        text        NOT NULL,           -- step, sleep, signal, value, set
     status      text        NOT NULL,           -- waiting, retrying, completed, failed, cancelled
     name        text        NOT NULL,
+    request     jsonb,                          -- what was asked for, where an open call needs it without its function
     result      jsonb,
     error       jsonb,                          -- of the last attempt
     PRIMARY KEY (run_id, n)

@@ -285,6 +285,9 @@ impl History {
             occurrence: before as i32 + 1,
             attempt: 1,
             due_at: None,
+            begun: false,
+            request: None,
+            started_at: 0,
             result: None,
             error: None,
         }
@@ -305,7 +308,8 @@ impl History {
     pub(crate) fn flush(&mut self, now: Timestamp) -> bool {
         let first = self.first_unwritten();
         for entry in &mut self.entries[first..] {
-            steps::insert(self.run, &entry.row, now, Some(now));
+            entry.row.started_at = now;
+            steps::insert(self.run, &entry.row, Some(now));
             entry.unwritten = false;
         }
         first < self.entries.len()
@@ -321,9 +325,10 @@ impl History {
     }
 
     /// Appends an entry to history and table.
-    pub(crate) fn append(&mut self, row: StepRow, started_at: Timestamp, now: Timestamp) {
+    pub(crate) fn append(&mut self, mut row: StepRow, started_at: Timestamp, now: Timestamp) {
+        row.started_at = started_at;
         let finished = (!row.status.is_open()).then_some(now);
-        steps::insert(self.run, &row, started_at, finished);
+        steps::insert(self.run, &row, finished);
         self.push(row, false);
     }
 

@@ -19,6 +19,7 @@ use super::value::{self, Argument, Json};
 pub(crate) mod types {
     use pgrx::pg_sys::{self, Oid};
 
+    pub(crate) const BOOL: Oid = pg_sys::BOOLOID;
     pub(crate) const INT4: Oid = pg_sys::INT4OID;
     pub(crate) const INT8: Oid = pg_sys::INT8OID;
     pub(crate) const JSONB: Oid = pg_sys::JSONBOID;

@@ -18,7 +18,9 @@ statement!(
     JSONB,
     TIMESTAMPTZ,
     TIMESTAMPTZ,
-    TIMESTAMPTZ
+    TIMESTAMPTZ,
+    BOOL,
+    JSONB
 );
 statement!(
     UPDATE,
@@ -77,6 +79,12 @@ pub(crate) struct StepRow {
     pub(crate) occurrence: i32,
     pub(crate) attempt: i32,
     pub(crate) due_at: Option<Timestamp>,
+    /// By wf_begin: the function does not wait for it where it makes the call.
+    pub(crate) begun: bool,
+    /// What was asked for, where an open call needs it without its function.
+    pub(crate) request: Option<Json>,
+    /// Set when the row is written.
+    pub(crate) started_at: Timestamp,
     pub(crate) result: Option<Json>,
     pub(crate) error: Option<Json>,
 }
@@ -128,11 +136,14 @@ pub(crate) fn load(run: RunId) -> Vec<StepRow> {
         due_at: row.get(6),
         result: row.get(7),
         error: row.get(8),
+        begun: row.need(9),
+        request: row.get(10),
+        started_at: row.need(11),
     })
 }
 
 /// Appends to the history. `finished_at` is NULL for a step that is still open.
-pub(crate) fn insert(run: RunId, step: &StepRow, started_at: Timestamp, finished_at: Option<Timestamp>) {
+pub(crate) fn insert(run: RunId, step: &StepRow, finished_at: Option<Timestamp>) {
     INSERT.run(&[
         &run,
         &step.n,
@@ -143,9 +154,11 @@ pub(crate) fn insert(run: RunId, step: &StepRow, started_at: Timestamp, finished
         &step.attempt,
         &step.result,
         &step.error,
-        &started_at,
+        &step.started_at,
         &finished_at,
         &step.due_at,
+        &step.begun,
+        &step.request,
     ]);
 }
 
