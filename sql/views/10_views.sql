@@ -13,8 +13,11 @@ COMMENT ON VIEW wf.workers IS 'background workers of this database and what they
 
 CREATE VIEW wf.workflows WITH (security_barrier) AS
     SELECT r.id, d.workflow,
-           CASE WHEN w.run_id IS NOT NULL AND r.finished_at IS NULL THEN 'running' ELSE r.status END AS status,
+           CASE WHEN w.run_id IS NOT NULL AND r.finished_at IS NULL THEN 'running'
+                WHEN p.waiting_for IS NOT NULL THEN 'paused'
+                ELSE r.status END AS status,
            CASE WHEN w.run_id IS NOT NULL THEN NULL
+                WHEN p.waiting_for IS NOT NULL THEN p.waiting_for
                 WHEN r.status = 'pending' AND r.start_at IS NOT NULL THEN 'start at ' || r.start_at::text
                 ELSE r.waiting_for END AS waiting_for,
            r.input, r.result,
@@ -28,6 +31,13 @@ CREATE VIEW wf.workflows WITH (security_barrier) AS
     -- Once, also at the moment in which a run goes from one process to another.
     LEFT JOIN (SELECT DISTINCT f.run_id FROM pg_catalog.jsonb_to_recordset(wf_internal.facts()->'workers') AS f(run_id uuid)) AS w
            ON w.run_id = r.run_id
+    LEFT JOIN LATERAL (
+        SELECT q.waiting_for FROM wf_internal.pauses q
+        WHERE r.finished_at IS NULL
+          AND (q.run_id = r.run_id
+               OR q.run_id IS NULL AND (q.owner IS NULL OR q.owner = r.owner)
+                  AND (q.workflow IS NULL OR q.workflow = d.workflow))
+        ORDER BY q.run_id, q.pause_id LIMIT 1) AS p ON true
     WHERE pg_catalog.pg_has_role(r.owner::oid, 'USAGE');
 COMMENT ON VIEW wf.workflows IS 'workflow instances, one row a run';
 

@@ -12,6 +12,7 @@ use pg_workflow_core::batch::{BUDGET, MAX_STEPS};
 use crate::engine::passage::Interrupted;
 use crate::engine::recall::{Queue, Recall};
 use crate::engine::turn::{self, End, Ended, Terms, Turn};
+use crate::engine::pause::{self, Parking};
 use crate::engine::{send, target};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;
@@ -109,6 +110,7 @@ impl Batcher {
             slots::wake_executor(process::my_database(), self.owner);
         }
         let Claimed { mut locked, elsewhere } = self.lock(&tickets);
+        let paused = pause::set_aside(&mut locked, &self.recall);
         if !locked.is_empty() {
             hints::holding();
         }
@@ -120,6 +122,8 @@ impl Batcher {
         let mut served: Vec<Ticket> = Vec::new();
         // Runs whose hints must stay: their turns are another's, or still to be taken.
         let mut held = elsewhere;
+        held.extend(paused.iter().map(|(run, _)| run.run_id));
+        let mut committed = false;
         let mut turns = 0;
         let mut steps = 0;
         for ticket in &tickets {
@@ -145,7 +149,9 @@ impl Batcher {
                     held.insert(id);
                 }
                 served.extend(self.settle(id, priority, &ended));
+                pause::forget_ended(id, &self.recall);
                 if ended.committed {
+                    committed = true;
                     break;
                 }
             } else if !held.contains(&ticket.run_id) {
@@ -156,6 +162,9 @@ impl Batcher {
                 break;
             }
         }
+        if !committed {
+            self.park(&paused, &tickets, &mut served);
+        }
         let passed = tickets
             .iter()
             .zip(&served)
@@ -165,6 +174,22 @@ impl Batcher {
         }
         self.finish(&served, turns, begun);
         Found::Turns
+    }
+
+    /// Parks the hints of paused runs. Last in a batch: whoever lifts a pause waits for the lock that it takes.
+    fn park(&mut self, paused: &[(Locked, i64)], tickets: &[Ticket], served: &mut Vec<Ticket>) {
+        for (run, pause) in paused {
+            let parking = pause::park(run, *pause, &self.recall);
+            if parking != Parking::Open {
+                hints::holding();
+            }
+            match parking {
+                Parking::Parked => served.extend(tickets.iter().filter(|ticket| ticket.run_id == run.run_id)),
+                Parking::Lifted => {}
+                // Whose end is waited for is that of another transaction: with its own, it would wake itself.
+                Parking::Open => self.leave_aside(run.run_id),
+            }
+        }
     }
 
     /// Claims what is next in the queue; `Err`: there may be something, to be looked for at that time.
@@ -198,6 +223,7 @@ impl Batcher {
             forced: None,
             steps: 0,
             ticket,
+            single: false,
         }
     }
 
@@ -208,7 +234,9 @@ impl Batcher {
         let id = interrupted.run_id();
         let version = interrupted.version();
         let run = runs::lock(&vec![id]).pop().filter(|run| run.version == version);
-        let Some(run) = run.filter(|run| run.status.is_open()) else {
+        // A pause may have come since: then the hint in the queue is dealt with.
+        let goes_on = |run: &Locked| run.status.is_open() && pause::holding(run, &self.recall).is_none();
+        let Some(run) = run.filter(goes_on) else {
             slots::set_unoccupied();
             return;
         };
@@ -274,16 +302,20 @@ impl Batcher {
         if locked.len() < ids.len() {
             ids.retain(|id| !locked.iter().any(|run| run.run_id == *id));
             for held in runs::existing(&ids) {
-                // Announce first, look once more, then leave it alone until its holder lets go: so the letting go is
-                // either seen by the second look or comes after the announcement.
-                slots::set_contended();
-                if !self.suspects.insert(held) {
-                    self.busy.push(held);
-                }
+                self.leave_aside(held);
                 elsewhere.insert(held);
             }
         }
         Claimed { locked, elsewhere }
+    }
+
+    /// Announce first, look once more, then leave a run alone until its holder lets go: so the letting go is either seen by
+    /// the second look or comes after the announcement.
+    fn leave_aside(&mut self, held: RunId) {
+        slots::set_contended();
+        if !self.suspects.insert(held) {
+            self.busy.push(held);
+        }
     }
 
     fn turn(&mut self, run: Locked, mut terms: Terms) -> Ended {

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, scope};
 use crate::store::runs::{self, Found, NewRun};
-use crate::store::{ready, timers};
+use crate::store::{operations, ready, timers};
 
 /// Arguments of `wf_start`.
 pub(crate) struct Start {
@@ -124,7 +124,10 @@ pub(crate) fn start(start: Start) -> Result<String, Error> {
             let Some(existing) = runs::by_id(&id) else { continue };
             if start.on_conflict == OnConflict::StartNew && !existing.status.is_open() {
                 check_access(&id, existing.owner, owner)?;
-                seq = existing.seq + 1;
+                // Unless it is just being retried.
+                if operations::stays_closed(existing.run_id) {
+                    seq = existing.seq + 1;
+                }
                 continue;
             }
             check_same(&id, &existing, &start, &resolved.function, owner)?;

@@ -99,7 +99,7 @@ pub(crate) enum StepStatus {
 }
 
 impl StepStatus {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
             Self::Retrying => "retrying",
