@@ -10,9 +10,9 @@ use std::rc::Rc;
 use pg_workflow_core::batch::{BUDGET, MAX_STEPS};
 
 use crate::engine::passage::Interrupted;
+use crate::engine::pause::{self, Parking};
 use crate::engine::recall::{Queue, Recall};
 use crate::engine::turn::{self, End, Ended, Terms, Turn};
-use crate::engine::pause::{self, Parking};
 use crate::engine::{send, target};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;

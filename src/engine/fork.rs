@@ -11,8 +11,8 @@ use crate::engine::{define, step, target};
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Json, Oid, RunId, clock, guard, scope, txn};
-use crate::store::operations::{self, NewFork};
 use crate::store::definitions::{self, Definition};
+use crate::store::operations::{self, NewFork};
 use crate::store::{functions, ready, timers};
 
 /// Arguments of `wf_fork`.

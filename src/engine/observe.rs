@@ -38,7 +38,9 @@ pub(crate) fn get(id: &str, name: Option<&str>) -> Result<Option<Json>, Error> {
 
 /// What is shown of a run that may be paused.
 fn with_pause(run: &Brief, whole: Json) -> Json {
-    let pause = Some(()).filter(|()| run.status.is_open()).and_then(|()| pauses::of_run(run.run_id));
+    let pause = Some(())
+        .filter(|()| run.status.is_open())
+        .and_then(|()| pauses::of_run(run.run_id));
     let Some(pause) = pause else { return whole };
     let mut value = whole.to_value();
     value["status"] = "paused".into();

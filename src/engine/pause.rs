@@ -19,8 +19,8 @@ use crate::error::Error;
 use crate::hub::{self, hints};
 use crate::pg::fmgr::role_name;
 use crate::pg::{Oid, RunId, clock, scope, txn};
-use crate::store::runs::Locked;
 use crate::store::pauses::{self, Scope};
+use crate::store::runs::Locked;
 use crate::store::{definitions, operations};
 
 /// What a process knows of the pauses that concern runs of its role.

@@ -3,7 +3,18 @@
 use super::statement;
 use crate::pg::{Json, Oid, RunId, Timestamp};
 
-statement!(INSERT, "action_insert", TIMESTAMPTZ, OID, OID, TEXT, UUID, TEXT, TEXT, JSONB);
+statement!(
+    INSERT,
+    "action_insert",
+    TIMESTAMPTZ,
+    OID,
+    OID,
+    TEXT,
+    UUID,
+    TEXT,
+    TEXT,
+    JSONB
+);
 
 /// A row of the record.
 pub(crate) struct Action<'a> {

@@ -84,7 +84,7 @@ pub(crate) fn load(owner: Oid) -> Vec<Known> {
 
 /// What an open run that is paused waits for, in words.
 pub(crate) fn of_run(run: RunId) -> Option<String> {
-    OF_RUN.first(&[&run], |row| row.need(0))
+    OF_RUN.first(&[&run], |row| row.get(0)).flatten()
 }
 
 /// Keeps a pause from being lifted until this transaction ends. False if it is gone, or is being lifted.

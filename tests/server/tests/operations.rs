@@ -111,7 +111,9 @@ fn a_paused_chain_stands_still_and_costs_nothing() {
     for (workflow, links) in [("chain", 500), ("chain_in_place", 3000)] {
         let id = workflow;
         start(&mut db, workflow, id, links);
-        eventually(SOON, "it is on its way", || db.count(&format!("effects WHERE id = '{id}'")) > 50);
+        eventually(SOON, "it is on its way", || {
+            db.count(&format!("effects WHERE id = '{id}'")) > 50
+        });
         assert!(db.one::<bool>(&format!("SELECT wf_pause('{id}')")));
         parked(&mut db, 1);
         assert_eq!(db.status(id), "paused");
@@ -181,10 +183,7 @@ fn what_falls_due_meanwhile_is_found_when_it_goes_on() {
     db.waits_for("deadline", "signal");
     db.run("SELECT wf_pause()");
     parked(&mut db, 3);
-    assert_eq!(
-        db.all::<String>("SELECT DISTINCT status FROM wf.workflows"),
-        ["paused"]
-    );
+    assert_eq!(db.all::<String>("SELECT DISTINCT status FROM wf.workflows"), ["paused"]);
     db.run("SELECT wf_resume()");
     assert_eq!(db.result("nap"), json!("awake"));
     assert_eq!(db.result("later"), json!("awake"));
@@ -212,12 +211,16 @@ fn pauses_outlive_a_crash() {
         // Ready again, or parked already; then none moves.
         eventually(SOON, "all are parked", || db.count("wf_internal.ready") == 0);
         let done = db.count("effects");
-        throughout(Duration::from_millis(300), "nothing moves", || db.count("effects") == done);
+        throughout(Duration::from_millis(300), "nothing moves", || {
+            db.count("effects") == done
+        });
         assert!(db.one::<bool>("SELECT wf_resume()"));
         std::thread::sleep(Duration::from_millis(random.below(40)));
     }
     for i in 0..instances {
-        eventually(Duration::from_secs(120), "it ends", || db.status(&format!("c{i}")) == "completed");
+        eventually(Duration::from_secs(120), "it ends", || {
+            db.status(&format!("c{i}")) == "completed"
+        });
         whole(&mut db, &format!("c{i}"), 400);
     }
     parked(&mut db, 0);
@@ -245,7 +248,10 @@ fn a_step_that_runs_is_not_disturbed_and_not_to_be_stepped_over() {
     let taken: Value = db.one("SELECT wf_step('s')");
     assert_eq!(taken["call"]["name"], json!("after"));
     let taken: Value = db.one("SELECT wf_step('s')");
-    assert_eq!((&taken["status"], &taken["result"]), (&json!("completed"), &json!("done")));
+    assert_eq!(
+        (&taken["status"], &taken["result"]),
+        (&json!("completed"), &json!("done"))
+    );
 }
 
 #[test]
@@ -277,13 +283,19 @@ fn a_single_step_of_a_procedure_and_of_a_retry() {
         taken = db.one("SELECT wf_step('t')");
         !taken["call"].is_null()
     });
-    assert_eq!((&taken["call"]["status"], &taken["call"]["attempt"]), (&json!("retrying"), &json!(2)));
+    assert_eq!(
+        (&taken["call"]["status"], &taken["call"]["attempt"]),
+        (&json!("retrying"), &json!(2))
+    );
     db.run("DELETE FROM broken");
     eventually(SOON, "the retry is due", || {
         taken = db.one("SELECT wf_step('t')");
         !taken["call"].is_null()
     });
-    assert_eq!((&taken["call"]["status"], &taken["call"]["attempt"]), (&json!("completed"), &json!(3)));
+    assert_eq!(
+        (&taken["call"]["status"], &taken["call"]["attempt"]),
+        (&json!("completed"), &json!(3))
+    );
     db.run("SELECT wf_resume()");
     assert_eq!(db.result("t"), json!([1]));
     whole(&mut db, "p", 5);
@@ -301,7 +313,9 @@ fn a_cancel_reaches_a_single_step() {
     );
     let mut other = cluster.admin();
     let stepping = std::thread::spawn(move || other.one::<Value>("SELECT wf_step('s')"));
-    eventually(SOON, "it is in the step", || db.count("wf.workers WHERE id = 's' AND kind = 'session'") == 1);
+    eventually(SOON, "it is in the step", || {
+        db.count("wf.workers WHERE id = 's' AND kind = 'session'") == 1
+    });
     // Another session cannot take it meanwhile.
     assert_eq!(db.fails("SELECT wf_step('s')").sqlstate, "55006");
     db.run("SELECT wf_cancel('s', 'enough')");
@@ -329,14 +343,23 @@ fn everyone_controls_what_is_theirs() {
     db.waits_for("b", "signal");
 
     // Another's instance.
-    for call in ["wf_pause('a')", "wf_resume('a')", "wf_step('a')", "wf_retry('a')", "wf_fork('a', 1)"] {
+    for call in [
+        "wf_pause('a')",
+        "wf_resume('a')",
+        "wf_step('a')",
+        "wf_retry('a')",
+        "wf_fork('a', 1)",
+    ] {
         let failure = bob.fails(&format!("SELECT {call}"));
         assert_eq!(failure.sqlstate, "42501", "{call}: {failure:?}");
     }
     // A workflow, or everything: the role's own.
     assert!(alice.one::<bool>("SELECT wf_pause(workflow => 'waits')"));
     assert!(alice.one::<bool>("SELECT wf_pause()"));
-    assert_eq!((db.status("a").as_str(), db.status("b").as_str()), ("paused", "waiting"));
+    assert_eq!(
+        (db.status("a").as_str(), db.status("b").as_str()),
+        ("paused", "waiting")
+    );
     bob.run("SELECT wf_signal('b', 'go')");
     assert_eq!(bob.result("b"), json!("bob"));
     assert!(!bob.one::<bool>("SELECT wf_resume()"));
@@ -393,14 +416,18 @@ fn everyone_controls_what_is_theirs() {
     assert!(cluster.logged("checked by alice") > 0);
     assert_eq!(cluster.logged("checked by postgres"), 0);
     assert_eq!(
-        db.fails("SELECT wf_fork('w', 1, 'w-3', input => '{\"amount\": -1}')").sqlstate,
+        db.fails("SELECT wf_fork('w', 1, 'w-3', input => '{\"amount\": -1}')")
+            .sqlstate,
         "42501"
     );
 
     // The record of an instance is for those who may control it.
     let actions = |session: &mut Client| session.count("wf.actions WHERE id = 'a'");
     assert_eq!((actions(&mut alice), actions(&mut carol), actions(&mut bob)), (4, 4, 0));
-    assert_eq!(db.count("wf.actions WHERE action = 'step' AND by = 'alice'::regrole"), 2);
+    assert_eq!(
+        db.count("wf.actions WHERE action = 'step' AND by = 'alice'::regrole"),
+        2
+    );
 }
 
 #[test]
@@ -454,7 +481,9 @@ fn a_retry_goes_on_behind_what_is_done() {
     for workflow in ["chain", "chain_in_place"] {
         whole(&mut db, workflow, 200);
         let id = format!("{workflow}-fork");
-        db.run(&format!("SELECT wf_fork('{workflow}', 191, '{id}', input => '{{\"id\": \"{id}\", \"n\": 200}}')"));
+        db.run(&format!(
+            "SELECT wf_fork('{workflow}', 191, '{id}', input => '{{\"id\": \"{id}\", \"n\": 200}}')"
+        ));
         assert_eq!(db.result(&id), json!(200));
         assert_eq!(db.count(&format!("effects WHERE id = '{id}'")), 10);
     }
