@@ -67,6 +67,8 @@ pub(crate) enum Error {
     NotYours(String),
     #[error("workflow instance \"{id}\" has ended")]
     InstanceEnded { id: String, status: String },
+    #[error("workflow instance \"{0}\" is being worked on")]
+    InUse(String),
     #[error("workflow instance \"{id}\" has not ended")]
     NotEnded {
         id: String,
@@ -100,12 +102,30 @@ pub(crate) enum Error {
         detail: String,
     },
 
-    #[error("wf_run_pending needs a session of role \"{0}\" itself")]
-    NotConnectedAs(String),
+    #[error("workflow instance \"{id}\" cannot go on with version {version} of workflow \"{workflow}\"")]
+    CannotUpgrade {
+        id: String,
+        workflow: String,
+        version: i32,
+        detail: String,
+    },
+
+    #[error("{function} needs a session of role \"{role}\" itself")]
+    NotConnectedAs { function: &'static str, role: String },
+    #[error("{0} needs a READ COMMITTED transaction")]
+    NotReadCommitted(&'static str),
 
     #[error("cannot PREPARE a transaction that has started, signalled or cancelled a workflow")]
     PrepareTransaction,
 }
+
+/// Functions that neither workflows nor their steps can call.
+const OUTSIDE_ONLY: [&str; 4] = [
+    "wf_run_pending",
+    "wf_result with a wait",
+    "wf_upgrade",
+    "wf_replay_check",
+];
 
 pub(crate) const CANCELLED: i32 = pack(*b"WF002");
 
@@ -121,14 +141,20 @@ impl Error {
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
             NotAFunction(_) => b"42809",
             AmbiguousFunction { .. } => b"42725",
-            NoExecute(_) | NotYours(_) | NotConnectedAs(_) => b"42501",
+            NoExecute(_) | NotYours(_) | NotConnectedAs { .. } => b"42501",
             RoleCannotLogin(_) => b"28000",
             PseudoType { .. } | NotCallable(_) | PrepareTransaction => b"0A000",
             UnknownInstance(_) => b"42704",
             InstanceExists { .. } => b"42710",
-            InstanceEnded { .. } | NotEnded { .. } | OutsideWorkflow(_) | InsideStep(_) | InsideWorkflow(_) => b"55000",
+            InstanceEnded { .. }
+            | NotEnded { .. }
+            | OutsideWorkflow(_)
+            | InsideStep(_)
+            | InsideWorkflow(_)
+            | NotReadCommitted(_) => b"55000",
+            InUse(_) => b"55006",
             TransactionEnded => b"2D000",
-            Diverged { .. } => b"WF001",
+            Diverged { .. } | CannotUpgrade { .. } => b"WF001",
             InstanceCancelled { .. } | Cancelled { .. } => b"WF002",
             RunTimeout { .. } => b"WF003",
             StepTimeout { .. } => b"WF004",
@@ -144,7 +170,7 @@ impl Error {
             }
             AmbiguousFunction { candidates, .. } => format!("Candidates are {}.", candidates.join(", ")),
             InputMismatch { detail, .. } | InstanceExists { detail, .. } | VersionLost { detail, .. } => detail.clone(),
-            NotEnded { detail, .. } => detail.clone(),
+            NotEnded { detail, .. } | CannotUpgrade { detail, .. } => detail.clone(),
             InstanceEnded { status, .. } => format!("Its status is {status}."),
             InstanceCancelled {
                 reason: Some(reason), ..
@@ -190,11 +216,14 @@ impl Error {
             OutsideWorkflow(_) => {
                 "Call it in a function that was started by wf_start; outside, call the target itself.".into()
             }
-            InsideStep("wf_run_pending" | "wf_result with a wait")
-            | InsideWorkflow("wf_run_pending" | "wf_result with a wait") => return None,
+            InsideStep(function) | InsideWorkflow(function) if OUTSIDE_ONLY.contains(function) => return None,
             InsideStep(_) => "A step is one piece of work: call it from the workflow function instead.".into(),
             InstanceEnded { .. } => "Run it again with wf_start(..., on_conflict => 'start_new').".into(),
-            NotConnectedAs(_) => {
+            InUse(_) => "Try again when it waits: wf.workers shows which process is at it.".into(),
+            CannotUpgrade { .. } => {
+                "It stays on its version. New code has to make the recorded calls again, in their order: add calls behind them only.".into()
+            }
+            NotConnectedAs { .. } => {
                 "Connect as the role: after SET ROLE, or inside a SECURITY DEFINER function, its code could take the session's own privileges."
                     .into()
             }

@@ -32,7 +32,12 @@ extension_sql_file!(
     name = "operate",
     requires = ["inside"]
 );
-extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["operate"]);
+extension_sql_file!(
+    "../sql/functions/50_versions.sql",
+    name = "versions",
+    requires = ["operate"]
+);
+extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["versions"]);
 extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",

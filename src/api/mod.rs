@@ -3,3 +3,4 @@
 mod client;
 mod inside;
 mod operate;
+mod versions;

@@ -124,7 +124,11 @@ pub(crate) fn start(start: Start) -> Result<String, Error> {
             let Some(existing) = runs::by_id(&id) else { continue };
             if start.on_conflict == OnConflict::StartNew && !existing.status.is_open() {
                 check_access(&id, existing.owner, owner)?;
-                seq = existing.seq + 1;
+                seq = if runs::hold(existing.run_id) {
+                    existing.seq + 1
+                } else {
+                    1
+                };
                 continue;
             }
             check_same(&id, &existing, &start, &resolved.function, owner)?;
