@@ -35,7 +35,7 @@ SELECT wf_upgrade('a');
 SELECT id, version, status, waiting_for FROM wf.workflows ORDER BY id;
 SELECT wf_signal('a', 'go'), wf_signal('b', 'go');
 SELECT wf_result('a', wait => '10 s'), wf_result('b', wait => '10 s');
-SELECT * FROM log;
+SELECT * FROM log ORDER BY what;
 SELECT version, open_instances, finished_instances, is_current, is_restored FROM wf.definitions WHERE workflow = 'flow' ORDER BY version;
 -- As it was before: that is a version, too.
 SELECT wf_start('flow', id => 'back');
@@ -111,9 +111,9 @@ BEGIN
 END $$;
 SELECT id, ok, outcome FROM wf_replay_check('stands') ORDER BY id;
 SELECT wf_upgrade('s-sleep'), wf_upgrade('s-retry'), wf_upgrade('s-start');
-SELECT id, status, version, due_at - started_at > '23 hours' AS as_it_was_begun FROM wf.workflows LEFT JOIN wf.steps s USING (id, status, started_at) WHERE id LIKE 's-%' ORDER BY id;
+SELECT id, status, version FROM wf.workflows WHERE id LIKE 's-%' ORDER BY id;
 SELECT id, name, status, due_at - started_at > '23 hours' AS as_begun FROM wf.steps WHERE id LIKE 's-%' ORDER BY id, n;
--- A name given by wf_define, with its options; another argument with a default.
+-- A name given by wf_define, for another function by now.
 SELECT wf_define('named', 'flow');
 CREATE OR REPLACE FUNCTION flow(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RETURN wf_wait_signal('go'); END $$;
 SELECT wf_start('named', id => 'named');
@@ -122,7 +122,8 @@ CREATE FUNCTION better(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN R
 SELECT wf_define('named', 'better', '{"retry": {"max_attempts": 7}}');
 SELECT id, version, ok, outcome FROM wf_replay_check('named');
 SELECT wf_upgrade('named');
-SELECT wf_signal('named', 'go', '1'), wf_result('named', wait => '10 s');
+SELECT wf_signal('named', 'go', '1');
+SELECT wf_result('named', wait => '10 s');
 -- Names in the code keep the meaning that they had at the start.
 CREATE SCHEMA a;
 CREATE FUNCTION a.who() RETURNS text LANGUAGE sql AS $$ SELECT 'a' $$;
@@ -134,7 +135,8 @@ SELECT until('asks', 'waiting');
 CREATE OR REPLACE FUNCTION a.asks() RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN PERFORM wf_wait_signal('go'); RETURN to_jsonb('new ' || who()); END $$;
 SELECT id, ok, outcome FROM wf_replay_check('asks');
 SELECT wf_upgrade('asks');
-SELECT wf_signal('asks', 'go'), wf_result('asks', wait => '10 s');
+SELECT wf_signal('asks', 'go');
+SELECT wf_result('asks', wait => '10 s');
 
 -- What is refused.
 \set VERBOSITY verbose
@@ -190,24 +192,19 @@ SELECT count(*) AS signals_of_none FROM wf_internal.signals WHERE run_id NOT IN 
 SELECT wf_status('a');
 -- Its id is free again.
 SELECT wf_start('better', '5', id => 'a');
-SELECT wf_signal('a', 'go', '5'), wf_result('a', wait => '10 s');
--- The first run of an id stays as long as there are others.
-SELECT wf_start('better', id => 'a', on_conflict => 'start_new'), wf_signal('a', 'go', '6'), wf_result('a', wait => '10 s');
-\c -
-SELECT wf_start('better', id => 'a', on_conflict => 'start_new');
-SELECT wf_signal('a', 'go', '6');
+SELECT wf_signal('a', 'go', '5');
 SELECT wf_result('a', wait => '10 s');
+-- The first run of an id stays as long as there are others.
 SELECT wf_start('better', id => 'a', on_conflict => 'start_new');
-SELECT until('a', 'waiting');
 SELECT wf_purge('0');
-SELECT run, status FROM wf.workflows WHERE id = 'a' ORDER BY run;
-SELECT wf_signal('a', 'go', '7');
+SELECT run, status = 'completed' AS completed FROM wf.workflows WHERE id = 'a' ORDER BY run;
+SELECT wf_signal('a', 'go', '6');
 SELECT wf_result('a', wait => '10 s');
 SELECT wf_purge('0');
 SELECT run FROM wf.workflows WHERE id = 'a';
 -- No timer outlives its run.
 SELECT wf_start('inside', '{"sql": "SELECT wf_sleep(''1 day'')"}', id => 'expires', timeout => '50 ms');
-SELECT wf_result('expires', wait => '10 s');
+SELECT until('expires', 'failed');
 SELECT wf_start('inside', '{"sql": "SELECT"}', id => 'late', delay => '1 day'), wf_cancel('late');
 SELECT wf_result('late', wait => '10 s');
 SELECT count(*) FROM wf_internal.timers t JOIN wf_internal.runs r USING (run_id) WHERE r.id IN ('expires', 'late');
