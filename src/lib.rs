@@ -28,9 +28,14 @@ extension_sql_file!("../sql/tables/50_home.sql", name = "home", requires = ["inb
 extension_sql_file!("../sql/functions/10_client.sql", name = "client", requires = ["home"]);
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
 extension_sql_file!(
+    "../sql/functions/21_parallel.sql",
+    name = "parallel",
+    requires = ["inside"]
+);
+extension_sql_file!(
     "../sql/functions/30_operate.sql",
     name = "operate",
-    requires = ["inside"]
+    requires = ["parallel"]
 );
 extension_sql_file!(
     "../sql/functions/50_versions.sql",

@@ -15,6 +15,10 @@ WITH locked AS MATERIALIZED (
     WHERE k.seq > 1 AND k.seq = k.last AND k.seq = k.second
 ), steps AS (
     DELETE FROM wf_internal.steps s USING gone g WHERE s.run_id = g.run_id
+), branches AS (
+    DELETE FROM wf_internal.branches b USING gone g WHERE b.run_id = g.run_id
+), answers AS (
+    DELETE FROM wf_internal.answers a USING gone g WHERE a.run_id = g.run_id
 ), signals AS (
     DELETE FROM wf_internal.signals s USING gone g WHERE s.run_id = g.run_id
 ), controls AS (

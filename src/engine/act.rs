@@ -6,7 +6,7 @@ use crate::engine::step::{self, Attempt, Company, StepSpec};
 use crate::engine::turn::{End, Turn, cancellation};
 use crate::error::Error;
 use crate::hub::slots;
-use crate::pg::{Json, Timestamp, clock, interrupt};
+use crate::pg::{Json, PgError, Timestamp, clock, interrupt};
 use crate::store::inbox;
 use crate::store::runs::Status;
 use crate::store::steps::{Kind, StepRow, StepStatus};
@@ -18,48 +18,56 @@ impl Turn {
     /// Does what the function wants. `None`: there is a new answer, replay again.
     pub(super) fn fulfil(&mut self, code: &Code, history: &mut History, want: Want, now: Timestamp) -> Option<End> {
         let tried = self.tried.take();
-        self.wrote |= history.flush(now);
+        self.write_down(code, history, now);
         if self.expired(now) {
-            return Some(self.expire(code));
+            return Some(self.expire(code, history));
         }
         self.notice_cancel();
-        if self.cancel.is_some() && !history.open().is_empty() {
+        if self.cancel.is_some() && history.is_blocked() {
             // Delivered at what the run waits for (or was about to try again), not at a later call.
-            self.settle_open(history, now);
+            self.settle_open(code, history, now);
             return None;
         }
-        let (kind, name) = match want {
+        let call = want.call().map(|(kind, name)| (kind, name.to_owned()));
+        if let Some((kind, name)) = call
+            && let Some(reason) = self.cancel.clone()
+        {
+            // What it has begun is cancelled with it.
+            self.settle_open(code, history, now);
+            self.cancel = None;
+            self.record_cancelled(history, kind, &name, reason, now);
+            return None;
+        }
+        match want {
             Want::Diverged { expected, found } => {
                 let error = Error::Diverged { expected, found }.into();
-                return Some(self.close(Status::Failed, None, Some(&error)));
+                let history = std::mem::replace(history, History::empty(self.run.run_id));
+                Some(self.fail(code, history, Status::Failed, &error))
             }
-            Want::Blocked => return Some(self.wait(history)),
-            Want::Step { name, index, spec } => {
-                if self.cancel.is_none() {
-                    return self.run_step(code, history, &name, index, &spec, tried);
-                }
-                (Kind::Step, name)
-            }
+            Want::Blocked => Some(self.wait(history)),
+            Want::Step { name, index, spec } => self.run_step(code, history, &name, index, &spec, tried),
             Want::Sleep { name, until } => {
-                if self.cancel.is_none() {
-                    let due = match until {
-                        Wake::After(interval) => interval.after(now),
-                        Wake::At(at) => at,
-                    };
-                    return self.begin_wait(history, Kind::Sleep, &name, Some(due), now);
-                }
-                (Kind::Sleep, name)
+                let due = match until {
+                    Wake::After(interval) => interval.after(now),
+                    Wake::At(at) => at,
+                };
+                self.begin_wait(history, Kind::Sleep, &name, Some(due), now)
             }
-            Want::Signal { name, timeout } => {
-                if self.cancel.is_none() {
-                    return self.begin_signal(history, &name, timeout, now);
-                }
-                (Kind::Signal, name)
+            Want::Signal { name, timeout } => self.begin_signal(code, history, &name, timeout, now),
+            Want::Child { name, call } => self.begin_child(code, history, &name, call, now),
+            Want::Map { name, call } => {
+                self.begin_map(code, history, &name, &call, now);
+                history.is_blocked().then(|| self.wait(history))
             }
-        };
-        let reason = self.cancel.take().flatten();
-        self.record_cancelled(history, kind, &name, reason, now);
-        None
+            Want::Await {
+                name,
+                handles,
+                first,
+                timeout,
+            } => self.begin_await(history, &name, &handles, first, timeout, now),
+            Want::Rollback { index } => self.roll_back(code, history, index, now),
+            Want::Continue { input } => self.continue_as_new(code, history, &input),
+        }
     }
 
     /// Looks for a cancel that was committed since the turn began; true if there is one to deliver.
@@ -70,6 +78,16 @@ impl Turn {
             interrupt::withdraw();
         }
         self.cancel.is_some()
+    }
+
+    /// The call that the function stands at fails with an error.
+    pub(super) fn record_failed(&mut self, history: &mut History, kind: Kind, name: &str, error: &PgError) {
+        let now = clock();
+        let mut row = history.new_row(kind, name);
+        row.status = StepStatus::Failed;
+        row.error = Some(Json::from_value(&error.to_json()));
+        history.append(row, now, now);
+        self.wrote = true;
     }
 
     /// The call that the function stands at fails with WF002.
@@ -88,7 +106,7 @@ impl Turn {
         self.wrote = true;
     }
 
-    fn run_step(
+    pub(super) fn run_step(
         &mut self,
         code: &Code,
         history: &mut History,
@@ -120,12 +138,17 @@ impl Turn {
                 self.record_done(history, name, index, result, started);
                 return None;
             }
+            // What undoes is not to be cancelled: once more.
+            Attempt::Cancelled if self.is_undoing(history, index) => {
+                inbox::take_cancels(self.run.run_id);
+                return Some(End::Alone);
+            }
             Attempt::Cancelled => match inbox::take_cancels(self.run.run_id).into_iter().next() {
                 Some(reason) => (StepStatus::Cancelled, cancellation(reason), None),
                 // Its row was found, and the cancel delivered, before the interrupt came: once is enough.
                 None => return Some(End::Alone),
             },
-            Attempt::Expired => return Some(self.expire(code)),
+            Attempt::Expired => return Some(self.expire(code, history)),
             Attempt::Failed(error) => {
                 let due = match step::verdict(code, spec, number, &error) {
                     Verdict::Retry(delay) => Some(now.saturating_add(delay)),
@@ -146,6 +169,10 @@ impl Turn {
         });
         self.set_timer(due, n);
         (status == StepStatus::Retrying).then(|| self.wait(history))
+    }
+
+    fn is_undoing(&self, history: &History, index: Option<usize>) -> bool {
+        index.is_some_and(|position| history.row(position).kind == Kind::Compensation)
     }
 
     /// Makes an attempt of a step, now; returns it with the time at which it began.

@@ -2,16 +2,22 @@
 
 mod act;
 pub(crate) mod batch;
+pub(crate) mod begin;
+mod branch;
 pub(crate) mod calls;
+pub(crate) mod child;
 pub(crate) mod code;
+pub(crate) mod continued;
 pub(crate) mod define;
 pub(crate) mod history;
 mod in_place;
+pub(crate) mod map;
 pub(crate) mod observe;
 mod passage;
 pub(crate) mod purge;
 mod recall;
 mod replay;
+pub(crate) mod saga;
 pub(crate) mod send;
 pub(crate) mod start;
 mod step;

@@ -39,7 +39,17 @@ impl Outcome {
         let unasked = history.unasked();
         match (history.take_want(), result) {
             (Some(Want::Diverged { expected, found }), _) => Self::Departs { expected, found },
-            (Some(Want::Blocked | Want::Step { index: Some(_), .. }), _) => {
+            // It has begun more before it came to wait for what was begun.
+            (Some(Want::Await { .. }), _) if history.has_unwritten() => Self::GoesOn,
+            (
+                Some(
+                    Want::Blocked
+                    | Want::Step { index: Some(_), .. }
+                    | Want::Rollback { index: Some(_) }
+                    | Want::Await { .. },
+                ),
+                _,
+            ) => {
                 let open = open_calls(history);
                 match unasked {
                     Some(expected) => Self::Departs { expected, found: open },

@@ -42,6 +42,12 @@ pub(crate) enum Kind {
     Step,
     Sleep,
     Signal,
+    Child,
+    Map,
+    Await,
+    Compensation,
+    Rollback,
+    Continue,
     /// wf_now, wf_random, wf_uuid.
     Value,
     Set,
@@ -53,6 +59,12 @@ impl Kind {
             Self::Step => "step",
             Self::Sleep => "sleep",
             Self::Signal => "signal",
+            Self::Child => "child",
+            Self::Map => "map",
+            Self::Await => "await",
+            Self::Compensation => "compensation",
+            Self::Rollback => "rollback",
+            Self::Continue => "continue",
             Self::Value => "value",
             Self::Set => "set",
         }
@@ -62,6 +74,12 @@ impl Kind {
         match name {
             "sleep" => Self::Sleep,
             "signal" => Self::Signal,
+            "child" => Self::Child,
+            "map" => Self::Map,
+            "await" => Self::Await,
+            "compensation" => Self::Compensation,
+            "rollback" => Self::Rollback,
+            "continue" => Self::Continue,
             "value" => Self::Value,
             "set" => Self::Set,
             _ => Self::Step,
@@ -91,6 +109,8 @@ pub(crate) struct StepRow {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StepStatus {
+    /// A compensation that has not been run.
+    Registered,
     Waiting,
     Retrying,
     Completed,
@@ -99,8 +119,9 @@ pub(crate) enum StepStatus {
 }
 
 impl StepStatus {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Registered => "registered",
             Self::Waiting => "waiting",
             Self::Retrying => "retrying",
             Self::Completed => "completed",
@@ -109,8 +130,9 @@ impl StepStatus {
         }
     }
 
-    fn from_name(name: &str) -> Self {
+    pub(crate) fn from_name(name: &str) -> Self {
         match name {
+            "registered" => Self::Registered,
             "waiting" => Self::Waiting,
             "retrying" => Self::Retrying,
             "failed" => Self::Failed,

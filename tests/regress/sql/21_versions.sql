@@ -1,4 +1,5 @@
 -- Moving instances to newer code, and removing what has ended.
+\set SHOW_CONTEXT never
 -- Waits for a status.
 CREATE FUNCTION until(id text, status text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -124,6 +125,46 @@ SELECT id, version, ok, outcome FROM wf_replay_check('named');
 SELECT wf_upgrade('named');
 SELECT wf_signal('named', 'go', '1');
 SELECT wf_result('named', wait => '10 s');
+-- Calls begun side by side. New code that does not wait for them goes on at once.
+CREATE FUNCTION side(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE h int[];
+BEGIN
+    h[1] := wf_begin('nap', sleep => '1 day');
+    h[2] := wf_begin('call', signal => 'call');
+    PERFORM wf_await(h);
+    RETURN '1';
+END $$;
+SELECT wf_start('side', id => 'side-1'), wf_start('side', id => 'side-2');
+SELECT until('side-1', 'waiting'), until('side-2', 'waiting');
+SELECT id, ok, outcome FROM wf_replay_check('side') ORDER BY id;
+CREATE OR REPLACE FUNCTION side(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE h int[];
+BEGIN
+    h[1] := wf_begin('nap', sleep => '1 day');
+    h[2] := wf_begin('call', signal => 'call');
+    h[3] := wf_begin('third', 'SELECT 3');
+    RETURN wf_await(h, first => 1);
+END $$;
+SELECT id, ok, outcome FROM wf_replay_check('side') ORDER BY id;
+SELECT wf_upgrade('side-1');
+SELECT wf_result('side-1', wait => '10 s');
+CREATE OR REPLACE FUNCTION side(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE h int;
+BEGIN
+    h := wf_begin('nap', sleep => '1 day');
+    RETURN wf_await(h);
+END $$;
+SELECT id, ok, outcome, expected, found FROM wf_replay_check('side') ORDER BY id;
+-- What undoes its work does not call the function any more.
+CREATE FUNCTION undoes(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM wf_compensate('undo', 'SELECT 1 / 0', retry => '{"max_attempts": 2, "first_delay": "1 day"}');
+    PERFORM wf_step('do', 'SELECT 1 / 0');
+    RETURN '1';
+END $$;
+SELECT wf_start('undoes', id => 'undoes');
+SELECT until('undoes', 'compensating');
+SELECT count(*) FROM wf_replay_check('undoes');
 -- Names in the code keep the meaning that they had at the start.
 CREATE SCHEMA a;
 CREATE FUNCTION a.who() RETURNS text LANGUAGE sql AS $$ SELECT 'a' $$;
@@ -202,6 +243,34 @@ SELECT wf_signal('a', 'go', '6');
 SELECT wf_result('a', wait => '10 s');
 SELECT wf_purge('0');
 SELECT run FROM wf.workflows WHERE id = 'a';
+-- A run that never ends: what lies behind it goes.
+CREATE FUNCTION endless(n int) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM wf_step('s', 'SELECT 1');
+    IF n < 5 THEN RETURN wf_continue_as_new(jsonb_build_object('n', n + 1)); END IF;
+    RETURN wf_wait_signal('go');
+END $$;
+SELECT wf_start('endless', '{"n": 1}', id => 'endless');
+SELECT until('endless', 'waiting');
+SELECT wf_purge('0', 'endless'), wf_purge('0', 'endless');
+SELECT run, status FROM wf.workflows WHERE id = 'endless' ORDER BY run;
+SELECT wf_signal('endless', 'go', '"end"');
+SELECT wf_result('endless', wait => '10 s');
+SELECT wf_purge('0', 'endless'), wf_purge('0', 'endless');
+-- A child that goes on after its parent is gone; items of a map.
+CREATE FUNCTION child(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RETURN wf_wait_signal('go'); END $$;
+CREATE FUNCTION parent(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM wf_begin('child', workflow => 'child', on_parent_end => 'abandon');
+    RETURN wf_map('m', 'SELECT $1', items => '[1, 2]');
+END $$;
+SELECT wf_start('parent', id => 'parent');
+SELECT wf_result('parent', wait => '10 s');
+SELECT wf_purge('0', 'parent');
+SELECT wf_signal('parent/child', 'go', '"alone"');
+SELECT wf_result('parent/child', wait => '10 s');
+SELECT wf_purge('0', 'child');
+SELECT (SELECT count(*) FROM wf_internal.answers) AS answers, (SELECT count(*) FROM wf_internal.branches) AS branches;
 -- No timer outlives its run.
 SELECT wf_start('inside', '{"sql": "SELECT wf_sleep(''1 day'')"}', id => 'expires', timeout => '50 ms');
 SELECT until('expires', 'failed');
