@@ -17,6 +17,7 @@ use crate::pg::fmgr::role_name;
 use crate::pg::{Json, Oid, PgError, RunId, catalog, clock, guard, scope, txn};
 use crate::store::functions::Function;
 use crate::store::runs::{self, Locked, Status};
+use crate::store::steps::Kind;
 use crate::store::versions::{self, InFlight};
 use crate::store::{definitions, ready};
 
@@ -39,17 +40,7 @@ impl Outcome {
         let unasked = history.unasked();
         match (history.take_want(), result) {
             (Some(Want::Diverged { expected, found }), _) => Self::Departs { expected, found },
-            // It has begun more before it came to wait for what was begun.
-            (Some(Want::Await { .. }), _) if history.has_unwritten() => Self::GoesOn,
-            (
-                Some(
-                    Want::Blocked
-                    | Want::Step { index: Some(_), .. }
-                    | Want::Rollback { index: Some(_) }
-                    | Want::Await { .. },
-                ),
-                _,
-            ) => {
+            (Some(Want::Blocked | Want::Step { index: Some(_), .. } | Want::Rollback { index: Some(_) }), _) => {
                 let open = open_calls(history);
                 match unasked {
                     Some(expected) => Self::Departs { expected, found: open },
@@ -103,11 +94,13 @@ impl Outcome {
 }
 
 fn open_calls(history: &History) -> String {
-    let open = history.open().into_iter().map(|position| {
-        let row = history.row(position);
-        format!("{} \"{}\"", row.kind.name(), row.name)
-    });
-    open.collect::<Vec<_>>().join(", ")
+    let open = history.open().into_iter().map(|position| history.row(position));
+    // What it awaits was begun before, and is open too.
+    let open = open.filter(|row| row.kind != Kind::Await);
+    let words: Vec<String> = open
+        .map(|row| format!("{} \"{}\"", row.kind.name(), row.name))
+        .collect();
+    words.join(", ")
 }
 
 fn replay_on(run: RunId, call: &Call) -> Outcome {
