@@ -87,7 +87,11 @@ impl Batcher {
 
     /// Takes one batch. As the engine, in a transaction.
     pub(crate) fn take(&mut self, commits: Commits) -> Found {
-        self.last_single = None;
+        // The last batch has committed, or it would not be remembered here. A run's trouble is over when its turn is; a branch
+        // has no other turn than the one that fails at its commit.
+        if let Some(unit @ (_, Some(_))) = self.last_single.take() {
+            self.trouble.take_if(|(other, _)| *other == unit);
+        }
         target::sweep();
         let begun = clock();
         if let Some(interrupted) = self.recall.take_interrupted() {
@@ -250,7 +254,9 @@ impl Batcher {
         let run = unit.0;
         match ended.end {
             End::Settled => {
-                self.trouble.take_if(|(other, _)| *other == unit);
+                if unit.1.is_none() {
+                    self.trouble.take_if(|(other, _)| *other == unit);
+                }
                 ended.ticket
             }
             End::Yield => {

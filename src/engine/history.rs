@@ -11,8 +11,8 @@ use crate::engine::map::MapCall;
 use crate::engine::step::StepSpec;
 use crate::error::Error;
 use crate::pg::{Interval, Json, PgError, RunId, Timestamp, clock};
+use crate::store::inbox;
 use crate::store::steps::{self, Kind, StepRow, StepStatus};
-use crate::store::{answers, inbox};
 
 /// What a run's function wants that its history does not have.
 pub(crate) enum Want {
@@ -128,8 +128,6 @@ pub(crate) struct History {
     /// without a look into the index. Only one with calls that were begun side by side does not.
     in_order: bool,
     want: Option<Want>,
-    /// The last answer taken, as far as this process knows.
-    answered: i64,
     /// The last signal taken of each name, as far as this process knows, and how often the oldest may be looked for from the
     /// start: rows of taken ones that an old snapshot keeps are not to be read again for each.
     taken: HashMap<String, i64>,
@@ -147,7 +145,6 @@ impl History {
             asked: 0,
             in_order: true,
             want: None,
-            answered: i64::MIN,
             taken: HashMap::new(),
             from_start: Sparing::default(),
         }
@@ -503,13 +500,6 @@ impl History {
         change(row);
         let finished = (!row.status.is_open()).then_some(now);
         steps::update(self.run, row, finished);
-    }
-
-    /// Takes the answers that have come in.
-    pub(crate) fn take_answers(&mut self) -> Vec<answers::Answer> {
-        let taken = answers::take(self.run, self.answered);
-        self.answered = taken.iter().map(|answer| answer.seq).fold(self.answered, i64::max);
-        taken
     }
 
     /// Consumes the oldest signal of a name for entry `n`.

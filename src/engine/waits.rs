@@ -9,10 +9,10 @@ use crate::engine::{child, map};
 use crate::hub::hints;
 use crate::pg::value::timestamp_text;
 use crate::pg::{Interval, Json, Timestamp};
-use crate::store::answers::Answer;
+use crate::store::answers::{self, Answer};
 use crate::store::runs::{self, Status};
 use crate::store::steps::{Kind, StepRow, StepStatus};
-use crate::store::{branches, timers};
+use crate::store::{branches, inbox, timers};
 
 impl Turn {
     /// Takes what has come in for the open calls and ends the waits that are over. True if the function has reason to go on:
@@ -81,13 +81,20 @@ impl Turn {
     fn take_answers(&mut self, code: &Code, history: &mut History, now: Timestamp) -> bool {
         let mut of_maps: BTreeMap<usize, Vec<Answer>> = BTreeMap::new();
         let mut news = false;
-        for answer in history.take_answers() {
+        let answers = answers::take(self.run.run_id);
+        if self.cancel.is_none() && answers.iter().any(|answer| answer.status == Status::Cancelled.name()) {
+            // A branch was interrupted by a cancel of this very run, which is to be told so, and not that a branch has failed.
+            self.cancel = inbox::take_cancels(self.run.run_id).into_iter().next();
+        }
+        for answer in answers {
             let Some(position) = history.open_at(answer.n) else {
                 continue;
             };
             self.wrote = true;
             if history.row(position).kind == Kind::Map {
-                of_maps.entry(position).or_default().push(answer);
+                if self.cancel.is_none() {
+                    of_maps.entry(position).or_default().push(answer);
+                }
                 continue;
             }
             news |= !history.row(position).begun;

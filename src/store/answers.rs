@@ -4,11 +4,10 @@ use super::statement;
 use crate::pg::{Json, RunId};
 
 statement!(INSERT, "answer_insert", UUID, INT4, INT4, TEXT, JSONB, JSONB);
-statement!(TAKE, "answers_take", UUID, INT8);
+statement!(TAKE, "answers_take", UUID);
 
 /// An answer to call `n` of a run, or to one item of it.
 pub(crate) struct Answer {
-    pub(crate) seq: i64,
     pub(crate) n: i32,
     pub(crate) item: i32,
     pub(crate) status: String,
@@ -21,14 +20,13 @@ pub(crate) fn give(run: RunId, n: i32, item: i32, status: &str, result: Option<&
     INSERT.run(&[&run, &n, &item, &status, &result, &error]);
 }
 
-/// Takes the answers behind a place in the order.
-pub(crate) fn take(run: RunId, after: i64) -> Vec<Answer> {
-    TAKE.query(&[&run, &after], |row| Answer {
-        seq: row.need(0),
-        n: row.need(1),
-        item: row.need(2),
-        status: row.need(3),
-        result: row.get(4),
-        error: row.get(5),
+/// Takes the answers that have come in, all of them: one with a lower number may commit after one with a higher.
+pub(crate) fn take(run: RunId) -> Vec<Answer> {
+    TAKE.query(&[&run], |row| Answer {
+        n: row.need(0),
+        item: row.need(1),
+        status: row.need(2),
+        result: row.get(3),
+        error: row.get(4),
     })
 }
