@@ -51,27 +51,20 @@ pub(crate) fn purge(older_than: Interval, workflow: Option<&str>, max: i32) -> R
 /// again, even if the old code is put back.
 fn forget_versions() {
     for old in versions::old() {
-        if old.in_doubt {
-            continue;
-        }
-        if versions::is_used(&old) {
-            if old.retired {
-                versions::revive(&old);
-            }
+        // Whether it is used may take a look at all runs, where it is not.
+        if old.in_doubt || (!old.retired && versions::is_used(&old)) {
             continue;
         }
         // The look at the function comes behind the lock: who remembers the version now had it before the function changed.
         let Some(definition) = versions::lock(&old).then(|| definitions::get(old.def_id)).flatten() else {
             continue;
         };
-        if code::is_current(&definition) {
-            if old.retired {
-                versions::revive(&old);
-            }
+        let is_current = code::is_current(&definition);
+        if !is_current && !old.retired && versions::retire(&old) {
             continue;
         }
-        let in_doubt = !old.retired && versions::retire(&old);
-        if in_doubt || versions::is_used(&old) {
+        if is_current || versions::is_used(&old) {
+            versions::revive(&old);
             continue;
         }
         // A user's object may depend on the restored function: then the version stays.

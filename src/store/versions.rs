@@ -84,7 +84,7 @@ pub(crate) fn retire(old: &Old) -> bool {
     RETIRE.first(&[&old.def_id], |row| row.need(0)).unwrap_or(true)
 }
 
-/// Starts may find it again.
+/// Starts find it, again or still.
 pub(crate) fn revive(old: &Old) {
     REVIVE.run(&[&old.def_id]);
 }

@@ -109,9 +109,7 @@ fn an_upgrade_in_the_middle_of_a_chain_does_no_step_twice() {
     ] {
         db.run("TRUNCATE effects");
         db.run(&code("old"));
-        db.run(&format!(
-            "SELECT wf_start('{name}', '{{\"n\": {n}}}', id => '{name}')"
-        ));
+        db.run(&format!("SELECT wf_start('{name}', '{{\"n\": {n}}}', id => '{name}')"));
         eventually(SOON, "some steps", || db.count("effects") > 5);
         db.run(&code("new"));
         eventually(SOON, "between two transactions", || {
@@ -160,7 +158,10 @@ fn replays_run_in_a_session_of_the_owner_only() {
         assert_eq!(session.count("wf_replay_check('flow')"), 0);
     }
     let outcome: String = alice.one("SELECT outcome FROM wf_replay_check('flow')");
-    assert_eq!(outcome, "would fail with SQLSTATE 42501: permission denied for table secret");
+    assert_eq!(
+        outcome,
+        "would fail with SQLSTATE 42501: permission denied for table secret"
+    );
     waiting(&mut alice, "flow", "new");
     alice.run("SELECT wf_upgrade('a'); SELECT wf_signal('a', 'go')");
     assert_eq!(alice.result("a"), json!("new"));
@@ -377,7 +378,10 @@ fn purges_take_what_is_theirs_and_do_not_wait_for_each_other() {
     alice.run("ROLLBACK");
     assert_eq!(purge(&mut carol), 5);
     assert_eq!(purge(&mut alice), 0);
-    assert_eq!(db.all::<String>("SELECT DISTINCT owner::text FROM wf.workflows"), ["bob"]);
+    assert_eq!(
+        db.all::<String>("SELECT DISTINCT owner::text FROM wf.workflows"),
+        ["bob"]
+    );
     assert_eq!(db.count("wf_internal.steps"), 40);
     assert_eq!(purge(&mut db), 20);
     assert_eq!(
