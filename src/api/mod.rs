@@ -3,5 +3,6 @@
 mod client;
 mod inside;
 mod operate;
+mod operations;
 mod parallel;
 mod versions;

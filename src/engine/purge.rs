@@ -22,7 +22,7 @@ pub(crate) fn purge(older_than: Interval, workflow: Option<&str>, max: i32) -> R
     }
     // What others commit meanwhile has to be seen: a run started behind one that is about to go, or on a version that is.
     if txn::one_snapshot() {
-        return Err(Error::NotReadCommitted("wf_purge"));
+        return Err(Error::OneSnapshot("wf_purge"));
     }
     let caller = scope::current_user();
     let before = clock().saturating_sub(older_than.micros());

@@ -139,7 +139,7 @@ pub(crate) fn upgrade(id: &str) -> Result<i32, Error> {
         hints::holding();
         let run = runs::lock(&vec![found.run_id])
             .pop()
-            .ok_or_else(|| Error::InUse(id.to_owned()))?;
+            .ok_or_else(|| Error::Busy(id.to_owned()))?;
         if !run.status.is_open() {
             return Err(ended(run.status));
         }

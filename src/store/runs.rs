@@ -28,7 +28,6 @@ statement!(RELOCK, "run_relock", UUID);
 statement!(EXISTING, "run_exists", UUIDS);
 statement!(WAITS, "run_waits", UUID, TEXT, TEXT, TIMESTAMPTZ);
 statement!(CLOSE, "run_close", UUID, TEXT, JSONB, JSONB, TIMESTAMPTZ, TIMESTAMPTZ);
-statement!(HOLD, "run_hold", UUID);
 statement!(GET, "run_get", UUID);
 statement!(VALUE, "value_get", UUID, TEXT);
 statement!(ERROR, "run_error", UUID);
@@ -255,11 +254,6 @@ pub(crate) fn close(
     finished_at: Timestamp,
 ) {
     CLOSE.run(&[&run, &status.name(), &result, &error, &started_at, &finished_at]);
-}
-
-/// Keeps a run from being purged until this transaction ends; false if it is gone. Waits for a purge.
-pub(crate) fn hold(run: RunId) -> bool {
-    HOLD.first(&[&run], |_| ()).is_some()
 }
 
 /// Everything about a run as one object.
