@@ -51,7 +51,12 @@ extension_sql_file!(
     name = "operations",
     requires = ["operate"]
 );
-extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["operations"]);
+extension_sql_file!(
+    "../sql/functions/50_versions.sql",
+    name = "versions",
+    requires = ["operations"]
+);
+extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["versions"]);
 extension_sql_file!(
     "../sql/views/20_operations.sql",
     name = "operations_views",

@@ -18,8 +18,9 @@ use crate::engine::code::{self, Code};
 use crate::engine::history::History;
 use crate::engine::passage::Passage;
 use crate::engine::recall::Recall;
+use crate::engine::replay::{self, Call};
 use crate::engine::step::Attempt;
-use crate::engine::{calls, child, send, step, target};
+use crate::engine::{child, send, step};
 use crate::error::Error;
 use crate::hub::{hints, slots};
 use crate::pg::{Json, PgError, Timestamp, catalog, clock, interrupt, process, scope, txn};
@@ -91,13 +92,16 @@ pub(crate) fn give_up(run: &Locked, error: &PgError) {
     end(run, run.started_at.unwrap_or(now), Status::Failed, None, Some(&error));
 }
 
-/// Writes the end of a run, takes its deadline's timer away and tells who waits for it: clients, and the run that it is a
+/// Writes the end of a run, takes its timers away and tells who waits for it: clients, and the run that it is a
 /// child of.
 fn end(run: &Locked, started: Timestamp, status: Status, result: Option<&Json>, error: Option<&Json>) {
     let now = clock();
     runs::close(run.run_id, status, result, error, started, now);
     if let Some(deadline) = run.deadline.filter(|deadline| *deadline > now) {
         timers::delete(deadline, run.run_id, timers::DEADLINE);
+    }
+    if let Some(start) = run.start_at.filter(|start| *start > now) {
+        timers::delete(start, run.run_id, timers::START);
     }
     hints::ended(run.run_id);
     if let Some(parent) = run.parent.filter(|_| status != Status::Continued) {
@@ -318,23 +322,17 @@ impl Turn {
     }
 
     /// Calls the function once, to its end or to the first call that has no answer.
-    fn replay(&mut self, code: Rc<Code>, mut history: History, patience: Option<i64>) -> Passage {
+    fn replay(&mut self, code: Rc<Code>, history: History, patience: Option<i64>) -> Passage {
         self.occupy(&code, "", patience);
-        history.begin_replay();
         let limit = self.limit(patience);
         let begun = clock();
-        let ((outcome, fired), history) = calls::deciding(history, || {
-            scope::as_owner(self.run.owner, &code.search_path, || {
-                if let Some(limit) = limit {
-                    interrupt::arm(limit);
-                }
-                let outcome = txn::trial(|| {
-                    txn::set_read_only();
-                    interrupt::with_read_only_hint(|| target::call(&code.function, &self.run.input))
-                });
-                (outcome, interrupt::disarm())
-            })
-        });
+        let call = Call {
+            owner: self.run.owner,
+            search_path: &code.search_path,
+            function: &code.function,
+            input: &self.run.input,
+        };
+        let (outcome, fired, history) = replay::replay(&call, history, limit);
         if patience.is_none() && !fired {
             // It may have been the machine: quick again, it shares a transaction again.
             let took = clock() - begun;

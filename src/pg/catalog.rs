@@ -57,6 +57,12 @@ pub(crate) fn functions_generation() -> u64 {
     FUNCTIONS_CHANGED.get()
 }
 
+/// Learns of what others have committed to the catalogues, as the beginning of a transaction does.
+pub(crate) fn catch_up() {
+    // SAFETY: in a transaction, with nothing of the caches in hand.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+}
+
 /// Oid of our extension in this database, if it is installed.
 pub(crate) fn extension() -> Option<Oid> {
     // SAFETY: a catalogue lookup.

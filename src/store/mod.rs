@@ -15,6 +15,7 @@ pub(crate) mod ready;
 pub(crate) mod runs;
 pub(crate) mod steps;
 pub(crate) mod timers;
+pub(crate) mod versions;
 
 /// A statement from `sql/queries/`.
 macro_rules! statement {
