@@ -25,18 +25,29 @@ extension_sql_file!("../sql/tables/20_runs.sql", name = "runs", requires = ["def
 extension_sql_file!("../sql/tables/30_ready.sql", name = "ready", requires = ["runs"]);
 extension_sql_file!("../sql/tables/40_inbox.sql", name = "inbox", requires = ["ready"]);
 extension_sql_file!("../sql/tables/50_home.sql", name = "home", requires = ["inbox"]);
-extension_sql_file!("../sql/functions/10_client.sql", name = "client", requires = ["home"]);
+extension_sql_file!("../sql/tables/61_remarks.sql", name = "remarks", requires = ["home"]);
+extension_sql_file!(
+    "../sql/functions/10_client.sql",
+    name = "client",
+    requires = ["remarks"]
+);
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
 extension_sql_file!(
     "../sql/functions/30_operate.sql",
     name = "operate",
     requires = ["inside"]
 );
-extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["operate"]);
+extension_sql_file!("../sql/functions/60_check.sql", name = "check", requires = ["operate"]);
+extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["check"]);
+extension_sql_file!(
+    "../sql/views/21_remarks.sql",
+    name = "remarks_view",
+    requires = ["views"]
+);
 extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",
-    requires = ["views"],
+    requires = ["remarks_view"],
     finalize
 );
 

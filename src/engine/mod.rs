@@ -3,6 +3,7 @@
 mod act;
 pub(crate) mod batch;
 pub(crate) mod calls;
+pub(crate) mod check;
 pub(crate) mod code;
 pub(crate) mod define;
 pub(crate) mod history;
@@ -10,6 +11,7 @@ mod in_place;
 pub(crate) mod observe;
 mod passage;
 mod recall;
+mod remarks;
 pub(crate) mod send;
 pub(crate) mod start;
 mod step;

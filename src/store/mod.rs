@@ -7,6 +7,7 @@ pub(crate) mod functions;
 pub(crate) mod home;
 pub(crate) mod inbox;
 pub(crate) mod ready;
+pub(crate) mod remarks;
 pub(crate) mod runs;
 pub(crate) mod steps;
 pub(crate) mod timers;

@@ -101,7 +101,8 @@ pub(super) fn reads(tokens: &[Token]) -> Vec<Read> {
                     i += 2;
                 }
                 let function = tokens.get(i).is_some_and(|t| t.is_symbol("("));
-                if !function && !(relation.len() == 1 && own.contains(&relation[0])) {
+                let common = relation.len() == 1 && own.contains(&relation[0]);
+                if !(function || common) {
                     found.push(Read {
                         line: token.line,
                         relation,
