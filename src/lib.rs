@@ -38,16 +38,26 @@ extension_sql_file!(
     requires = ["inside"]
 );
 extension_sql_file!("../sql/functions/60_check.sql", name = "check", requires = ["operate"]);
-extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["check"]);
+extension_sql_file!(
+    "../sql/functions/61_triggers.sql",
+    name = "triggers",
+    requires = ["check"]
+);
+extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["triggers"]);
 extension_sql_file!(
     "../sql/views/21_remarks.sql",
     name = "remarks_view",
     requires = ["views"]
 );
 extension_sql_file!(
+    "../sql/views/22_triggers.sql",
+    name = "triggers_view",
+    requires = ["remarks_view"]
+);
+extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",
-    requires = ["remarks_view"],
+    requires = ["triggers_view"],
     finalize
 );
 

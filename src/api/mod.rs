@@ -4,3 +4,4 @@ mod check;
 mod client;
 mod inside;
 mod operate;
+mod triggers;

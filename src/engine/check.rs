@@ -5,7 +5,7 @@ use std::ffi::CString;
 use pg_workflow_core::lint::{self, Finding, Read, Severity, Target};
 use pg_workflow_core::target::is_name;
 
-use crate::engine::target;
+use crate::engine::{define, target};
 use crate::error::Error;
 use crate::pg::{Oid, PgError, catalog, scope, spi, txn};
 use crate::store::functions::{self, Body, Function};
@@ -78,6 +78,24 @@ fn has_unnamed(function: &Function) -> bool {
         .parameters
         .iter()
         .any(|(parameter, _)| parameter.name.is_empty() && !parameter.has_default)
+}
+
+/// Refuses a workflow that the current user could not start with any input.
+pub(crate) fn check_startable(workflow: &str) -> Result<(), Error> {
+    let role = scope::current_user();
+    define::check_owner(role)?;
+    let named = scope::as_engine(|| definitions::named(workflow, role));
+    let name = named.map_or_else(|| workflow.to_owned(), |(function, _)| function);
+    let candidates = target::candidates(&name);
+    let mut checked = candidates.iter().map(|function| target::check_callable(function));
+    let first = checked
+        .next()
+        .ok_or_else(|| Error::UnknownWorkflow(workflow.to_owned()))?;
+    if checked.any(|callable| callable.is_ok()) {
+        Ok(())
+    } else {
+        first
+    }
 }
 
 /// Targets are found by the `search_path` of the session that starts the workflow: here, the caller's.

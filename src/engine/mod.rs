@@ -16,5 +16,6 @@ pub(crate) mod send;
 pub(crate) mod start;
 mod step;
 pub(crate) mod target;
+pub(crate) mod triggers;
 pub(crate) mod turn;
 mod waits;

@@ -110,6 +110,19 @@ pub(crate) fn quote_identifier(name: &str) -> String {
     }
 }
 
+/// Quotes a string constant.
+pub(crate) fn quote_literal(text: &str) -> String {
+    let Ok(text) = CString::new(text) else {
+        return "NULL".to_owned();
+    };
+    // SAFETY: the result is a palloc'd text; copied at once.
+    unsafe {
+        core::ffi::CStr::from_ptr(pg_sys::quote_literal_cstr(text.as_ptr()))
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
 /// Databases that can be connected to. Works without a connection to any: the catalogue is shared.
 pub(crate) fn connectable_databases() -> Vec<Oid> {
     let mut found = Vec::new();

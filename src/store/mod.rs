@@ -11,6 +11,7 @@ pub(crate) mod remarks;
 pub(crate) mod runs;
 pub(crate) mod steps;
 pub(crate) mod timers;
+pub(crate) mod triggers;
 
 /// A statement from `sql/queries/`.
 macro_rules! statement {
