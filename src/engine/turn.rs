@@ -9,7 +9,7 @@
 //! Invariant: a transaction that changes a run's history also writes its row. So an unchanged row means an unchanged
 //! history, and what a process remembers of it is still true.
 
-use std::ops::ControlFlow::{Break, Continue};
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::rc::Rc;
 
 use pg_workflow_core::batch::{MAX_STEPS, PATIENCE};
@@ -219,17 +219,17 @@ impl Turn {
     pub(super) fn begin(mut self, now: Timestamp) -> Ended {
         let mut history = History::empty(self.run.run_id);
         match self.prepare(&mut history, now) {
-            Ok(Some(code)) if self.compensating => {
+            Ok(Continue(code)) if self.compensating => {
                 let end = self.compensate(&code, history);
                 self.ended(end)
             }
-            Ok(Some(_)) if self.terms.single && self.wrote => {
+            Ok(Continue(_)) if self.terms.single && self.wrote => {
                 // A wait has ended.
                 let end = self.yield_turn(history);
                 self.ended(end)
             }
-            Ok(Some(code)) => self.play(code, history),
-            Ok(None) => self.ended(End::Settled),
+            Ok(Continue(code)) => self.play(code, history),
+            Ok(Break(end)) => self.ended(end),
             Err(error) => {
                 self.has_children = true;
                 let end = self.close(Status::Failed, None, Some(&error));
@@ -238,16 +238,16 @@ impl Turn {
         }
     }
 
-    /// What comes before the first replay. `None`: nothing to do now.
-    fn prepare(&mut self, history: &mut History, now: Timestamp) -> Result<Option<Rc<Code>>, PgError> {
+    /// What comes before the first replay, which may be the end of the turn.
+    fn prepare(&mut self, history: &mut History, now: Timestamp) -> Result<ControlFlow<End, Rc<Code>>, PgError> {
         let pending = self.run.status == Status::Pending;
         if pending && self.cancel.is_some() {
             let reason = self.cancel.take().flatten();
-            self.close(Status::Cancelled, None, Some(&Error::Cancelled { reason }.into()));
-            return Ok(None);
+            let error = Error::Cancelled { reason }.into();
+            return Ok(Break(self.close(Status::Cancelled, None, Some(&error))));
         }
         if pending && self.run.start_at.is_some_and(|start| start > now) {
-            return Ok(None);
+            return Ok(Break(End::Settled));
         }
         let code = self.load_code()?;
         if !pending {
@@ -257,14 +257,13 @@ impl Turn {
         }
         self.compensating = self.run.status == Status::Compensating;
         if self.compensating {
-            return Ok(Some(code));
+            return Ok(Continue(code));
         }
         if self.expired(now) {
-            self.expire(&code, history);
-            return Ok(None);
+            return Ok(Break(self.expire(&code, history)));
         }
         if pending {
-            return Ok(Some(code));
+            return Ok(Continue(code));
         }
         let news = self.settle_open(&code, history, now);
         if self.run.status == Status::Waiting && !news {
@@ -274,9 +273,9 @@ impl Turn {
                 let history = std::mem::replace(history, History::empty(self.run.run_id));
                 self.recall.keep(self.run.run_id, txn::current_id(), history);
             }
-            return Ok(None);
+            return Ok(Break(End::Settled));
         }
-        Ok(Some(code))
+        Ok(Continue(code))
     }
 
     pub(super) fn load_code(&mut self) -> Result<Rc<Code>, PgError> {
