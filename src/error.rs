@@ -61,6 +61,11 @@ pub(crate) enum Error {
         type_name: String,
     },
 
+    #[error("\"{0}\" is not a table")]
+    NotATable(String),
+    #[error("trigger \"{name}\" for table \"{table}\" already exists")]
+    TriggerExists { name: String, table: String },
+
     #[error("workflow instance \"{0}\" does not exist")]
     UnknownInstance(String),
     #[error("workflow instance \"{id}\" already exists")]
@@ -165,13 +170,13 @@ impl Error {
             OneOf(_) | UnknownHandle(_) | NotAQuery => b"22023",
             TooLong { .. } | TooLarge { .. } | TooDeep(_) => b"54000",
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
-            NotAFunction(_) => b"42809",
+            NotAFunction(_) | NotATable(_) => b"42809",
             AmbiguousFunction { .. } => b"42725",
             NoExecute(_) | NotYours(_) | NotConnectedAs { .. } => b"42501",
             RoleCannotLogin(_) => b"28000",
             PseudoType { .. } | NotCallable(_) | PrepareTransaction => b"0A000",
             UnknownInstance(_) | UnknownStep { .. } => b"42704",
-            InstanceExists { .. } => b"42710",
+            InstanceExists { .. } | TriggerExists { .. } => b"42710",
             InstanceEnded { .. } | NotEnded { .. } | OutsideWorkflow(_) | InsideStep(_) | InsideWorkflow(_) => b"55000",
             NotFailed(_) | NotPaused(_) | NotHome => b"55000",
             Busy(_) => b"55006",
@@ -226,6 +231,8 @@ impl Error {
                 "Steps are committed for you; what has to commit in the middle is not a workflow's own code.".into()
             }
             NotAFunction(_) => "Name a plain function.".into(),
+            NotATable(_) => "Rows of tables start workflows, those of partitioned and foreign ones too.".into(),
+            TriggerExists { .. } => "Take it away with wf_off, or give this one a name of its own.".into(),
             AmbiguousFunction { .. } => "Give the overloads names of their own.".into(),
             InputMismatch { hint, .. } => hint.clone(),
             RoleCannotLogin(_) => {
