@@ -116,7 +116,7 @@ impl Turn {
             Ok(false) => return Break(self.want_alone(history)),
             Err(error) => return Break(self.close(Status::Failed, None, Some(&error))),
         }
-        remarks::record(&self.run);
+        self.wrote |= remarks::record(&self.run);
         let now = clock();
         if std::mem::take(&mut self.between) {
             return Continue(history);
