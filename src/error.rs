@@ -83,6 +83,12 @@ pub(crate) enum Error {
     Busy(String),
     #[error("workflow instance \"{id}\" has no step \"{step}\"")]
     UnknownStep { id: String, step: String },
+    #[error("values of workflow instance \"{id}\" cannot be waited for")]
+    CannotWait {
+        id: String,
+        detail: &'static str,
+        hint: &'static str,
+    },
     #[error("workflow instance \"{id}\" was cancelled")]
     InstanceCancelled { id: String, reason: Option<String> },
 
@@ -156,7 +162,12 @@ impl Error {
             PseudoType { .. } | NotCallable(_) | PrepareTransaction => b"0A000",
             UnknownInstance(_) | UnknownStep { .. } => b"42704",
             InstanceExists { .. } => b"42710",
-            InstanceEnded { .. } | NotEnded { .. } | OutsideWorkflow(_) | InsideStep(_) | InsideWorkflow(_) => b"55000",
+            InstanceEnded { .. }
+            | NotEnded { .. }
+            | CannotWait { .. }
+            | OutsideWorkflow(_)
+            | InsideStep(_)
+            | InsideWorkflow(_) => b"55000",
             NotFailed(_) | NotPaused(_) | NotHome => b"55000",
             Busy(_) => b"55006",
             OneSnapshot(_) => b"25000",
@@ -180,6 +191,7 @@ impl Error {
             InputMismatch { detail, .. } | InstanceExists { detail, .. } | VersionLost { detail, .. } => detail.clone(),
             NotEnded { detail, .. } => detail.clone(),
             NotFailed(_) => "Its last run has completed.".into(),
+            CannotWait { detail, .. } => (*detail).into(),
             InstanceEnded { status, .. } => format!("Its status is {status}."),
             InstanceCancelled {
                 reason: Some(reason), ..
@@ -200,6 +212,7 @@ impl Error {
         use Error::*;
         Some(match self {
             Options(OptionError::Unknown { known, .. }) => format!("Known keys are {}.", known.join(", ")),
+            CannotWait { hint, .. } => (*hint).into(),
             UnknownWorkflow(_) => {
                 "A workflow is a function, found by the search_path, or a name given by wf_define.".into()
             }
@@ -227,8 +240,7 @@ impl Error {
             OutsideWorkflow(_) => {
                 "Call it in a function that was started by wf_start; outside, call the target itself.".into()
             }
-            InsideStep("wf_run_pending" | "wf_step of a paused instance" | "wf_result with a wait")
-            | InsideWorkflow("wf_run_pending" | "wf_step of a paused instance" | "wf_result with a wait") => return None,
+            InsideStep(function) | InsideWorkflow(function) if is_for_sessions(function) => return None,
             InsideStep(_) => "A step is one piece of work: call it from the workflow function instead.".into(),
             InstanceEnded { .. } => "Run it again with wf_start(..., on_conflict => 'start_new').".into(),
             NotFailed(_) => {
@@ -257,6 +269,14 @@ impl Error {
             _ => return None,
         })
     }
+}
+
+/// Has no place in workflows at all.
+fn is_for_sessions(function: &str) -> bool {
+    matches!(
+        function,
+        "wf_run_pending" | "wf_step of a paused instance" | "wf_wait_value"
+    ) || function.ends_with(" with a wait")
 }
 
 impl From<Error> for PgError {

@@ -51,12 +51,18 @@ extension_sql_file!(
     name = "operations",
     requires = ["operate"]
 );
+extension_sql_file!(
+    "../sql/functions/70_values.sql",
+    name = "values",
+    requires = ["operations"]
+);
 extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["operations"]);
 extension_sql_file!(
     "../sql/views/20_operations.sql",
     name = "operations_views",
     requires = ["views"]
 );
+extension_sql_file!("../sql/views/20_values.sql", name = "value_views", requires = ["views"]);
 extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",

@@ -5,3 +5,4 @@ mod inside;
 mod operate;
 mod operations;
 mod parallel;
+mod values;

@@ -26,4 +26,5 @@ pub(crate) mod start;
 mod step;
 pub(crate) mod target;
 pub(crate) mod turn;
+pub(crate) mod values;
 mod waits;

@@ -14,6 +14,7 @@ pub(crate) mod pauses;
 pub(crate) mod ready;
 pub(crate) mod runs;
 pub(crate) mod steps;
+pub(crate) mod streams;
 pub(crate) mod timers;
 
 /// A statement from `sql/queries/`.
