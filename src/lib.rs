@@ -56,6 +56,7 @@ extension_sql_file!(
     name = "values",
     requires = ["operations"]
 );
+extension_sql_file!("../sql/functions/71_test.sql", name = "test", requires = ["values"]);
 extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["operations"]);
 extension_sql_file!(
     "../sql/views/20_operations.sql",

@@ -5,4 +5,5 @@ mod inside;
 mod operate;
 mod operations;
 mod parallel;
+mod test;
 mod values;

@@ -18,6 +18,7 @@ pub(crate) mod observe;
 mod passage;
 pub(crate) mod pause;
 mod recall;
+pub(crate) mod rehearsal;
 pub(crate) mod retry;
 pub(crate) mod saga;
 pub(crate) mod send;

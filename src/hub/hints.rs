@@ -171,6 +171,18 @@ pub(crate) fn published(run: RunId) {
     });
 }
 
+/// Runs `f`, whose work is rolled back: nobody is told of what it notes, and what was noted before stays.
+pub(crate) fn unheard<T>(f: impl FnOnce() -> T) -> T {
+    struct Before(Option<Pending>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            PENDING.set(self.0.take().unwrap_or_default());
+        }
+    }
+    let _before = Before(Some(PENDING.take()));
+    f()
+}
+
 /// This database has the extension, or something about it changed that its scheduler should look at.
 pub(crate) fn announce() {
     note(false, |pending| pending.announce = true);

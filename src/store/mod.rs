@@ -3,6 +3,7 @@
 //! engine state.
 
 pub(crate) mod actions;
+pub(crate) mod agenda;
 pub(crate) mod answers;
 pub(crate) mod branches;
 pub(crate) mod definitions;
