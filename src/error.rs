@@ -64,6 +64,11 @@ pub(crate) enum Error {
         type_name: String,
     },
 
+    #[error("\"{0}\" is not a table")]
+    NotATable(String),
+    #[error("trigger \"{name}\" for table \"{table}\" already exists")]
+    TriggerExists { name: String, table: String },
+
     #[error("workflow instance \"{0}\" does not exist")]
     UnknownInstance(String),
     #[error("workflow instance \"{id}\" already exists")]
@@ -134,6 +139,14 @@ pub(crate) enum Error {
         detail: String,
     },
 
+    #[error("workflow instance \"{id}\" cannot go on with version {version} of workflow \"{workflow}\"")]
+    CannotUpgrade {
+        id: String,
+        workflow: String,
+        version: i32,
+        detail: String,
+    },
+
     #[error("{function} needs a session of role \"{role}\" itself")]
     NotConnectedAs { function: &'static str, role: String },
     #[error("{0} needs a READ COMMITTED transaction")]
@@ -146,6 +159,18 @@ pub(crate) enum Error {
     #[error("cannot PREPARE a transaction that has started, signalled or cancelled a workflow")]
     PrepareTransaction,
 }
+
+/// Functions that neither workflows nor their steps can call.
+const OUTSIDE_ONLY: [&str; 8] = [
+    "wf_run_pending",
+    "wf_step of a paused instance",
+    "wf_test",
+    "wf_result with a wait",
+    "wf_read_stream with a wait",
+    "wf_wait_value",
+    "wf_upgrade",
+    "wf_replay_check",
+];
 
 pub(crate) const CANCELLED: i32 = pack(*b"WF002");
 
@@ -163,13 +188,13 @@ impl Error {
             OneOf(_) | UnknownHandle(_) | NotAQuery => b"22023",
             TooLong { .. } | TooLarge { .. } | TooDeep(_) | TestWithoutEnd { .. } => b"54000",
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
-            NotAFunction(_) => b"42809",
+            NotAFunction(_) | NotATable(_) => b"42809",
             AmbiguousFunction { .. } => b"42725",
             NoExecute(_) | NotYours(_) | NotConnectedAs { .. } => b"42501",
             RoleCannotLogin(_) => b"28000",
             PseudoType { .. } | NotCallable(_) | PrepareTransaction => b"0A000",
             UnknownInstance(_) | UnknownStep { .. } => b"42704",
-            InstanceExists { .. } => b"42710",
+            InstanceExists { .. } | TriggerExists { .. } => b"42710",
             InstanceEnded { .. }
             | NotEnded { .. }
             | CannotWait { .. }
@@ -180,7 +205,7 @@ impl Error {
             Busy(_) => b"55006",
             OneSnapshot(_) => b"25000",
             TransactionEnded => b"2D000",
-            Diverged { .. } => b"WF001",
+            Diverged { .. } | CannotUpgrade { .. } => b"WF001",
             InstanceCancelled { .. } | Cancelled { .. } => b"WF002",
             RunTimeout { .. } => b"WF003",
             StepTimeout { .. } | AwaitTimeout(_) => b"WF004",
@@ -197,7 +222,7 @@ impl Error {
             }
             AmbiguousFunction { candidates, .. } => format!("Candidates are {}.", candidates.join(", ")),
             InputMismatch { detail, .. } | InstanceExists { detail, .. } | VersionLost { detail, .. } => detail.clone(),
-            NotEnded { detail, .. } => detail.clone(),
+            NotEnded { detail, .. } | CannotUpgrade { detail, .. } => detail.clone(),
             NotFailed(_) => "Its last run has completed.".into(),
             CannotWait { detail, .. } => (*detail).into(),
             Script(ScriptError { place: Some(place), .. }) => format!("It stands in {place}."),
@@ -242,6 +267,8 @@ impl Error {
                 "Steps are committed for you; what has to commit in the middle is not a workflow's own code.".into()
             }
             NotAFunction(_) => "Name a plain function.".into(),
+            NotATable(_) => "Rows of tables start workflows, those of partitioned and foreign ones too.".into(),
+            TriggerExists { .. } => "Take it away with wf_off, or give this one a name of its own.".into(),
             AmbiguousFunction { .. } => "Give the overloads names of their own.".into(),
             InputMismatch { hint, .. } => hint.clone(),
             RoleCannotLogin(_) => {
@@ -259,13 +286,16 @@ impl Error {
             OutsideWorkflow(_) => {
                 "Call it in a function that was started by wf_start; outside, call the target itself.".into()
             }
-            InsideStep(function) | InsideWorkflow(function) if is_for_sessions(function) => return None,
+            InsideStep(function) | InsideWorkflow(function) if OUTSIDE_ONLY.contains(function) => return None,
             InsideStep(_) => "A step is one piece of work: call it from the workflow function instead.".into(),
             InstanceEnded { .. } => "Run it again with wf_start(..., on_conflict => 'start_new').".into(),
             NotFailed(_) => {
                 "Run it again with wf_start(..., on_conflict => 'start_new'), or a part of it with wf_fork.".into()
             }
             NotPaused(_) => "Pause it with wf_pause(id): then nobody else takes its steps.".into(),
+            CannotUpgrade { .. } => {
+                "It stays on its version. New code has to make the recorded calls again, in their order: add calls behind them only.".into()
+            }
             Busy(_) => "A process is at a step of it: wait for the end of the step, or cancel the instance.".into(),
             UnknownStep { .. } => "wf.steps shows what is recorded; a call has a number there, too.".into(),
             OneSnapshot(_) => "What others do meanwhile would not be seen under this isolation level.".into(),
@@ -288,14 +318,6 @@ impl Error {
             _ => return None,
         })
     }
-}
-
-/// Has no place in workflows at all.
-fn is_for_sessions(function: &str) -> bool {
-    matches!(
-        function,
-        "wf_run_pending" | "wf_step of a paused instance" | "wf_test" | "wf_wait_value"
-    ) || function.ends_with(" with a wait")
 }
 
 impl From<Error> for PgError {

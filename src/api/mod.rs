@@ -1,9 +1,12 @@
 //! Faces of the SQL functions: arguments in, results out, nothing decided. One file a topic, as in `sql/functions/`.
 
+mod check;
 mod client;
 mod inside;
 mod operate;
 mod operations;
 mod parallel;
 mod test;
+mod triggers;
 mod values;
+mod versions;
