@@ -67,12 +67,19 @@ extension_sql_file!(
     name = "triggers",
     requires = ["check"]
 );
+extension_sql_file!(
+    "../sql/functions/70_values.sql",
+    name = "values",
+    requires = ["triggers"]
+);
+extension_sql_file!("../sql/functions/71_test.sql", name = "test", requires = ["values"]);
 extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["triggers"]);
 extension_sql_file!(
     "../sql/views/20_operations.sql",
     name = "operations_views",
     requires = ["views"]
 );
+extension_sql_file!("../sql/views/20_values.sql", name = "value_views", requires = ["views"]);
 extension_sql_file!(
     "../sql/views/21_remarks.sql",
     name = "remarks_views",

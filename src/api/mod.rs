@@ -6,5 +6,7 @@ mod inside;
 mod operate;
 mod operations;
 mod parallel;
+mod test;
 mod triggers;
+mod values;
 mod versions;

@@ -6,6 +6,7 @@ pub mod lexer;
 pub mod lint;
 pub mod options;
 pub mod policy;
+pub mod script;
 pub mod signature;
 pub mod sparing;
 pub mod sqlstate;
