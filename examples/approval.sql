@@ -12,7 +12,9 @@
 \set ON_ERROR_STOP on
 
 CREATE TABLE mails (id bigint GENERATED ALWAYS AS IDENTITY, recipient text NOT NULL, body text NOT NULL);
-CREATE FUNCTION mail(recipient text, body text) RETURNS void LANGUAGE sql AS 'INSERT INTO mails (recipient, body) VALUES (recipient, body)';
+CREATE FUNCTION mail(recipient text, body text) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO mails (recipient, body) VALUES (recipient, body)
+$$;
 
 CREATE FUNCTION expense(what text, amount numeric, patience interval) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
@@ -59,7 +61,8 @@ BEGIN
     ASSERT wf_result('expense-1', wait => '30 s') = '{"ok": true, "by": "ann"}';
     ASSERT wf_result('expense-2', wait => '30 s') = '{"ok": true, "by": "bob"}';
     ASSERT wf_result('expense-3', wait => '30 s') = '{"ok": false, "by": "nobody"}';
-    ASSERT (SELECT refused IS NOT NULL FROM wf.signals WHERE id = 'expense-1' AND payload = '"yes"'), 'what did not fit was set aside';
+    ASSERT (SELECT refused IS NOT NULL FROM wf.signals WHERE id = 'expense-1' AND payload = '"yes"'),
+        'what did not fit was set aside';
     ASSERT (SELECT count(*) FROM mails WHERE recipient = 'clerk' AND body LIKE 'Reminder%') = 2, 'two reminders';
     ASSERT (SELECT count(*) FROM mails WHERE recipient = 'manager') = 2, 'two escalations';
     ASSERT NOT EXISTS (SELECT FROM wf.waiting), 'nobody is waited for any more';

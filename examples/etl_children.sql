@@ -14,12 +14,19 @@
 
 CREATE TABLE raw (source text NOT NULL, region text, doc jsonb NOT NULL);
 INSERT INTO raw SELECT 'customers', NULL, jsonb_build_object('id', n, 'name', 'customer ' || n) FROM generate_series(1, 30) n;
-INSERT INTO raw SELECT 'orders', (ARRAY['north', 'south', 'west'])[1 + n % 3], jsonb_build_object('id', n, 'customer', n % 31, 'amount', n)
-    FROM generate_series(1, 300) n; -- customer 0 does not exist
+INSERT INTO raw
+    SELECT 'orders', (ARRAY['north', 'south', 'west'])[1 + n % 3],
+           jsonb_build_object('id', n, 'customer', n % 31, 'amount', n) -- customer 0 does not exist
+    FROM generate_series(1, 300) n;
 INSERT INTO raw SELECT 'payments', NULL, jsonb_build_object('order', n, 'amount', n) FROM generate_series(1, 300, 2) n;
 
 CREATE TABLE customers (id integer PRIMARY KEY, name text NOT NULL);
-CREATE TABLE orders (id integer PRIMARY KEY, region text NOT NULL, customer integer NOT NULL REFERENCES customers, amount numeric NOT NULL);
+CREATE TABLE orders (
+    id       integer PRIMARY KEY,
+    region   text    NOT NULL,
+    customer integer NOT NULL REFERENCES customers,
+    amount   numeric NOT NULL
+);
 CREATE TABLE payments (order_id integer PRIMARY KEY, amount numeric NOT NULL);
 CREATE TABLE rejected (source text NOT NULL, doc jsonb NOT NULL);
 CREATE TABLE published (customers bigint, orders bigint, payments bigint, rejected bigint);
@@ -37,11 +44,13 @@ DECLARE
 BEGIN
     rejected := wf_step('reject', $sql$
         INSERT INTO rejected SELECT source, doc FROM raw
-        WHERE source = 'orders' AND region = $1->>0 AND NOT EXISTS (SELECT FROM customers c WHERE c.id = (doc->>'customer')::integer)
+        WHERE source = 'orders' AND region = $1->>0
+          AND NOT EXISTS (SELECT FROM customers c WHERE c.id = (doc->>'customer')::integer)
         $sql$, jsonb_build_array(region));
     loaded := wf_step('load', $sql$
         INSERT INTO orders SELECT (doc->>'id')::integer, region, (doc->>'customer')::integer, (doc->>'amount')::numeric FROM raw
-        WHERE source = 'orders' AND region = $1->>0 AND EXISTS (SELECT FROM customers c WHERE c.id = (doc->>'customer')::integer)
+        WHERE source = 'orders' AND region = $1->>0
+          AND EXISTS (SELECT FROM customers c WHERE c.id = (doc->>'customer')::integer)
         $sql$, jsonb_build_array(region));
     RETURN jsonb_build_object('loaded', loaded, 'rejected', rejected);
 END $$;

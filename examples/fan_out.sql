@@ -14,7 +14,8 @@
 CREATE TABLE customers (id integer PRIMARY KEY, name text NOT NULL, address text);
 CREATE TABLE usage (customer integer NOT NULL REFERENCES customers, month date NOT NULL, units integer NOT NULL);
 CREATE TABLE bills (customer integer NOT NULL, month date NOT NULL, amount numeric NOT NULL, address text NOT NULL);
-INSERT INTO customers SELECT n, 'customer ' || n, CASE WHEN n % 20 <> 0 THEN n || ' Main Street' END FROM generate_series(1, 60) n;
+INSERT INTO customers
+    SELECT n, 'customer ' || n, CASE WHEN n % 20 <> 0 THEN n || ' Main Street' END FROM generate_series(1, 60) n;
 INSERT INTO usage SELECT n, '2026-03-01', n * 10 FROM generate_series(1, 60) n;
 
 -- Fails for a customer without an address.

@@ -12,7 +12,11 @@
 
 \set ON_ERROR_STOP on
 
-CREATE TABLE accounts (name text PRIMARY KEY, balance numeric NOT NULL CHECK (balance >= 0), closed boolean NOT NULL DEFAULT false);
+CREATE TABLE accounts (
+    name    text    PRIMARY KEY,
+    balance numeric NOT NULL CHECK (balance >= 0),
+    closed  boolean NOT NULL DEFAULT false
+);
 -- No key, on purpose: a step that ran twice would leave two rows.
 CREATE TABLE entries (transfer text NOT NULL, account text NOT NULL, amount numeric NOT NULL);
 

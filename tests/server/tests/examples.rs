@@ -100,8 +100,10 @@ fn the_books_can_be_wrong() {
     let mut db = cluster.admin();
     db.run("CREATE TEMP TABLE one AS SELECT * FROM entries LIMIT 1");
     // A step that was done twice; one that was lost; an entry without its effect.
-    let twice = "INSERT INTO entries SELECT * FROM one; UPDATE accounts a SET balance = balance + amount FROM one WHERE a.name = account";
-    let lost = "DELETE FROM entries e USING one WHERE e = one; UPDATE accounts a SET balance = balance - amount FROM one WHERE a.name = account";
+    let twice = "INSERT INTO entries SELECT * FROM one;
+                 UPDATE accounts a SET balance = balance + amount FROM one WHERE a.name = account";
+    let lost = "DELETE FROM entries e USING one WHERE e = one;
+                UPDATE accounts a SET balance = balance - amount FROM one WHERE a.name = account";
     let half = "DELETE FROM entries e USING one WHERE e = one";
     for wrong in [twice, lost, half] {
         let failure = db.fails(&format!("BEGIN; {wrong}; CALL check_books()"));
