@@ -25,7 +25,16 @@ extension_sql_file!("../sql/tables/20_runs.sql", name = "runs", requires = ["def
 extension_sql_file!("../sql/tables/30_ready.sql", name = "ready", requires = ["runs"]);
 extension_sql_file!("../sql/tables/40_inbox.sql", name = "inbox", requires = ["ready"]);
 extension_sql_file!("../sql/tables/50_home.sql", name = "home", requires = ["inbox"]);
-extension_sql_file!("../sql/functions/10_client.sql", name = "client", requires = ["home"]);
+extension_sql_file!(
+    "../sql/tables/60_operations.sql",
+    name = "operations_tables",
+    requires = ["home"]
+);
+extension_sql_file!(
+    "../sql/functions/10_client.sql",
+    name = "client",
+    requires = ["operations_tables"]
+);
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
 extension_sql_file!(
     "../sql/functions/21_parallel.sql",
@@ -37,11 +46,21 @@ extension_sql_file!(
     name = "operate",
     requires = ["parallel"]
 );
-extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["operate"]);
+extension_sql_file!(
+    "../sql/functions/40_operations.sql",
+    name = "operations",
+    requires = ["operate"]
+);
+extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["operations"]);
+extension_sql_file!(
+    "../sql/views/20_operations.sql",
+    name = "operations_views",
+    requires = ["views"]
+);
 extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",
-    requires = ["views"],
+    requires = ["operations_views"],
     finalize
 );
 

@@ -3,4 +3,5 @@
 mod client;
 mod inside;
 mod operate;
+mod operations;
 mod parallel;
