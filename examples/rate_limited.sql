@@ -48,7 +48,7 @@ DECLARE
     place   text;
 BEGIN
     WHILE tasks_to_do > 0 LOOP
-        CALL wf_poll('geocoder', 'worker 1', max => 5, lease => '1 minute', wait => '1 s', result => claimed);
+        CALL wf_poll('geocoder', '1 s', claimed, worker => 'worker 1', max => 5, lease => '1 minute');
         FOR task IN SELECT jsonb_array_elements(claimed) LOOP
             place := call_api(task->>'idempotency_key', task#>>'{input,address}');
             IF place IS NULL THEN
