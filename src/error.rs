@@ -61,6 +61,11 @@ pub(crate) enum Error {
         type_name: String,
     },
 
+    #[error("\"{0}\" is not a table")]
+    NotATable(String),
+    #[error("trigger \"{name}\" for table \"{table}\" already exists")]
+    TriggerExists { name: String, table: String },
+
     #[error("workflow instance \"{0}\" does not exist")]
     UnknownInstance(String),
     #[error("workflow instance \"{id}\" already exists")]
@@ -125,6 +130,14 @@ pub(crate) enum Error {
         detail: String,
     },
 
+    #[error("workflow instance \"{id}\" cannot go on with version {version} of workflow \"{workflow}\"")]
+    CannotUpgrade {
+        id: String,
+        workflow: String,
+        version: i32,
+        detail: String,
+    },
+
     #[error("{function} needs a session of role \"{role}\" itself")]
     NotConnectedAs { function: &'static str, role: String },
     #[error("{0} needs a READ COMMITTED transaction")]
@@ -135,6 +148,14 @@ pub(crate) enum Error {
     #[error("cannot PREPARE a transaction that has started, signalled or cancelled a workflow")]
     PrepareTransaction,
 }
+
+/// Functions that neither workflows nor their steps can call.
+const OUTSIDE_ONLY: [&str; 4] = [
+    "wf_run_pending",
+    "wf_result with a wait",
+    "wf_upgrade",
+    "wf_replay_check",
+];
 
 pub(crate) const CANCELLED: i32 = pack(*b"WF002");
 
@@ -149,19 +170,19 @@ impl Error {
             OneOf(_) | UnknownHandle(_) | NotAQuery => b"22023",
             TooLong { .. } | TooLarge { .. } | TooDeep(_) => b"54000",
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
-            NotAFunction(_) => b"42809",
+            NotAFunction(_) | NotATable(_) => b"42809",
             AmbiguousFunction { .. } => b"42725",
             NoExecute(_) | NotYours(_) | NotConnectedAs { .. } => b"42501",
             RoleCannotLogin(_) => b"28000",
             PseudoType { .. } | NotCallable(_) | PrepareTransaction => b"0A000",
             UnknownInstance(_) | UnknownStep { .. } => b"42704",
-            InstanceExists { .. } => b"42710",
+            InstanceExists { .. } | TriggerExists { .. } => b"42710",
             InstanceEnded { .. } | NotEnded { .. } | OutsideWorkflow(_) | InsideStep(_) | InsideWorkflow(_) => b"55000",
             NotFailed(_) | NotPaused(_) | NotHome => b"55000",
             Busy(_) => b"55006",
             OneSnapshot(_) => b"25000",
             TransactionEnded => b"2D000",
-            Diverged { .. } => b"WF001",
+            Diverged { .. } | CannotUpgrade { .. } => b"WF001",
             InstanceCancelled { .. } | Cancelled { .. } => b"WF002",
             RunTimeout { .. } => b"WF003",
             StepTimeout { .. } | AwaitTimeout(_) => b"WF004",
@@ -178,7 +199,7 @@ impl Error {
             }
             AmbiguousFunction { candidates, .. } => format!("Candidates are {}.", candidates.join(", ")),
             InputMismatch { detail, .. } | InstanceExists { detail, .. } | VersionLost { detail, .. } => detail.clone(),
-            NotEnded { detail, .. } => detail.clone(),
+            NotEnded { detail, .. } | CannotUpgrade { detail, .. } => detail.clone(),
             NotFailed(_) => "Its last run has completed.".into(),
             InstanceEnded { status, .. } => format!("Its status is {status}."),
             InstanceCancelled {
@@ -210,6 +231,8 @@ impl Error {
                 "Steps are committed for you; what has to commit in the middle is not a workflow's own code.".into()
             }
             NotAFunction(_) => "Name a plain function.".into(),
+            NotATable(_) => "Rows of tables start workflows, those of partitioned and foreign ones too.".into(),
+            TriggerExists { .. } => "Take it away with wf_off, or give this one a name of its own.".into(),
             AmbiguousFunction { .. } => "Give the overloads names of their own.".into(),
             InputMismatch { hint, .. } => hint.clone(),
             RoleCannotLogin(_) => {
@@ -227,14 +250,16 @@ impl Error {
             OutsideWorkflow(_) => {
                 "Call it in a function that was started by wf_start; outside, call the target itself.".into()
             }
-            InsideStep("wf_run_pending" | "wf_step of a paused instance" | "wf_result with a wait")
-            | InsideWorkflow("wf_run_pending" | "wf_step of a paused instance" | "wf_result with a wait") => return None,
+            InsideStep(function) | InsideWorkflow(function) if OUTSIDE_ONLY.contains(function) => return None,
             InsideStep(_) => "A step is one piece of work: call it from the workflow function instead.".into(),
             InstanceEnded { .. } => "Run it again with wf_start(..., on_conflict => 'start_new').".into(),
             NotFailed(_) => {
                 "Run it again with wf_start(..., on_conflict => 'start_new'), or a part of it with wf_fork.".into()
             }
             NotPaused(_) => "Pause it with wf_pause(id): then nobody else takes its steps.".into(),
+            CannotUpgrade { .. } => {
+                "It stays on its version. New code has to make the recorded calls again, in their order: add calls behind them only.".into()
+            }
             Busy(_) => "A process is at a step of it: wait for the end of the step, or cancel the instance.".into(),
             UnknownStep { .. } => "wf.steps shows what is recorded; a call has a number there, too.".into(),
             OneSnapshot(_) => "What others do meanwhile would not be seen under this isolation level.".into(),

@@ -31,9 +31,14 @@ extension_sql_file!(
     requires = ["home"]
 );
 extension_sql_file!(
+    "../sql/tables/61_remarks.sql",
+    name = "remarks_tables",
+    requires = ["operations_tables"]
+);
+extension_sql_file!(
     "../sql/functions/10_client.sql",
     name = "client",
-    requires = ["operations_tables"]
+    requires = ["remarks_tables"]
 );
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
 extension_sql_file!(
@@ -51,16 +56,37 @@ extension_sql_file!(
     name = "operations",
     requires = ["operate"]
 );
-extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["operations"]);
+extension_sql_file!(
+    "../sql/functions/50_versions.sql",
+    name = "versions",
+    requires = ["operations"]
+);
+extension_sql_file!("../sql/functions/60_check.sql", name = "check", requires = ["versions"]);
+extension_sql_file!(
+    "../sql/functions/61_triggers.sql",
+    name = "triggers",
+    requires = ["check"]
+);
+extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["triggers"]);
 extension_sql_file!(
     "../sql/views/20_operations.sql",
     name = "operations_views",
     requires = ["views"]
 );
 extension_sql_file!(
+    "../sql/views/21_remarks.sql",
+    name = "remarks_views",
+    requires = ["operations_views"]
+);
+extension_sql_file!(
+    "../sql/views/22_triggers.sql",
+    name = "triggers_views",
+    requires = ["remarks_views"]
+);
+extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",
-    requires = ["operations_views"],
+    requires = ["triggers_views"],
     finalize
 );
 

@@ -80,12 +80,20 @@ CREATE VIEW wf.definitions WITH (security_barrier) AS
     SELECT d.workflow, d.version,
            d.schema_name || '.' || d.proc_name || '(' || d.proc_args || ')' AS function,
            min(d.created_at) AS first_started,
-           (SELECT pg_catalog.count(*) FROM wf_internal.runs r
-            WHERE r.def_id = ANY (pg_catalog.array_agg(d.def_id)) AND r.finished_at IS NULL
-              AND pg_catalog.pg_has_role(r.owner::oid, 'USAGE')) AS open_instances,
+           coalesce(sum(n.open), 0)::bigint AS open_instances,
+           coalesce(sum(n.finished), 0)::bigint AS finished_instances,
+           wf_internal.is_current(d.schema_name, d.proc_name, d.proc_args, d.source_md5) AS is_current,
+           EXISTS (SELECT FROM pg_catalog.pg_proc p
+                   WHERE p.pronamespace = 'wf_versions'::pg_catalog.regnamespace AND p.proname = 'v_' || d.source_md5) AS is_restored,
            d.source
     FROM wf_internal.definitions d
-    GROUP BY d.workflow, d.version, d.schema_name, d.proc_name, d.proc_args, d.source;
-COMMENT ON VIEW wf.definitions IS 'versions of workflow functions that instances were started on, and how many of the instances that you may see still run on each';
+    -- One pass over the runs, and one check of privileges an owner.
+    LEFT JOIN (SELECT c.def_id, sum(c.open) AS open, sum(c.finished) AS finished
+               FROM (SELECT r.def_id, r.owner, count(*) FILTER (WHERE r.finished_at IS NULL) AS open, count(r.finished_at) AS finished
+                     FROM wf_internal.runs r GROUP BY r.def_id, r.owner) AS c
+               WHERE pg_catalog.pg_has_role(c.owner::oid, 'USAGE')
+               GROUP BY c.def_id) AS n USING (def_id)
+    GROUP BY d.workflow, d.version, d.schema_name, d.proc_name, d.proc_args, d.source_md5, d.source;
+COMMENT ON VIEW wf.definitions IS 'versions of workflow functions that instances were started on, how many of the instances that you may see are on each, whether it is what the function is now, and whether it was created again in wf_versions';
 
 GRANT SELECT ON wf.workers, wf.workflows, wf.steps, wf.branches, wf.signals, wf.definitions TO PUBLIC;

@@ -1,7 +1,10 @@
 //! Faces of the SQL functions: arguments in, results out, nothing decided. One file a topic, as in `sql/functions/`.
 
+mod check;
 mod client;
 mod inside;
 mod operate;
 mod operations;
 mod parallel;
+mod triggers;
+mod versions;

@@ -44,6 +44,7 @@ pub(crate) fn fork(fork: &Fork) -> Result<String, Error> {
         let origin = find(&fork.id, caller)?;
         define::check_owner(origin.owner)?;
         let n = place(&fork.id, &fork.at, origin.run_id)?;
+        // Held, so that the version of both is not purged before this is committed.
         let def_id = operations::definition(origin.run_id).ok_or_else(|| Error::UnknownInstance(fork.id.clone()))?;
         let def_id = code(def_id, origin.owner, fork.newest, fork.input.as_ref())?;
         let new = NewFork {

@@ -184,10 +184,12 @@ fn insert(start: Start, parent: Option<Parent>, depth: i16) -> Result<String, Er
             let anew = matches!(start.on_conflict, OnConflict::StartNew | OnConflict::Anew);
             if anew && !existing.status.is_open() {
                 check_access(&id, existing.owner, owner)?;
-                // Unless it is just being retried.
-                if operations::stays_closed(existing.run_id) {
-                    run.seq = existing.seq + 1;
-                }
+                // Unless it is just being retried, or has been purged.
+                run.seq = if operations::stays_closed(existing.run_id) {
+                    existing.seq + 1
+                } else {
+                    1
+                };
                 continue;
             }
             return check_same(&id, &existing, &start, &resolved.function, owner);

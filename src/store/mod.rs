@@ -12,9 +12,12 @@ pub(crate) mod inbox;
 pub(crate) mod operations;
 pub(crate) mod pauses;
 pub(crate) mod ready;
+pub(crate) mod remarks;
 pub(crate) mod runs;
 pub(crate) mod steps;
 pub(crate) mod timers;
+pub(crate) mod triggers;
+pub(crate) mod versions;
 
 /// A statement from `sql/queries/`.
 macro_rules! statement {

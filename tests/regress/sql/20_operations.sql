@@ -158,7 +158,8 @@ SELECT wf_result('looks', wait => '10 s');
 SELECT count(*) FROM log WHERE note = 'once';
 -- Timed out: with its timeout once more.
 SELECT wf_start('flow', '{"n": "late"}', id => 'late', timeout => '1 s');
-SELECT wf_result('late', wait => '10 s');
+CALL until($$ SELECT wf_status('late') = 'failed' $$);
+SELECT sqlstate FROM wf.workflows WHERE id = 'late';
 SELECT wf_retry('late');
 SELECT deadline > now() AS anew, deadline < now() + interval '1.1 s' AS once FROM wf.workflows WHERE id = 'late';
 SELECT wf_signal('late', 'go');

@@ -8,7 +8,10 @@ use pg_workflow_server_tests::*;
 
 /// Files that wait for a feature.
 const PENDING: &[(&str, &str)] = &[
-    ("approval.sql", "prompt, schema and default of wf_wait_signal; wf.waiting"),
+    (
+        "approval.sql",
+        "prompt, schema and default of wf_wait_signal; wf.waiting",
+    ),
     ("billing.sql", "wf_test"),
     ("rate_limited.sql", "wf_task, wf_poll and wf_queue"),
 ];
@@ -45,7 +48,10 @@ fn every_example_does_what_it_says() {
         .collect();
     files.sort();
     let readme = fs::read_to_string(examples().join("README.md")).expect("README.md");
-    let unlisted: Vec<&String> = files.iter().filter(|name| !readme.contains(&format!("({name})"))).collect();
+    let unlisted: Vec<&String> = files
+        .iter()
+        .filter(|name| !readme.contains(&format!("({name})")))
+        .collect();
     assert!(unlisted.is_empty(), "not in examples/README.md: {unlisted:?}");
 
     let cluster = Cluster::new();
@@ -76,7 +82,11 @@ fn sigkill_neither_loses_money_nor_makes_any() {
     let mut random = Random::new();
     for _ in 0..ROUNDS {
         let mut db = cluster.admin();
-        db.run(&format!("SELECT start_transfers({}, {})", started + 1, started + TRANSFERS));
+        db.run(&format!(
+            "SELECT start_transfers({}, {})",
+            started + 1,
+            started + TRANSFERS
+        ));
         started += TRANSFERS;
         // The moment of the blow is left to chance.
         std::thread::sleep(Duration::from_micros(random.below(200_000)));
