@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod options;
 pub mod policy;
+pub mod schema;
 pub mod signature;
 pub mod sparing;
 pub mod sqlstate;
