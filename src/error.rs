@@ -83,6 +83,11 @@ pub(crate) enum Error {
     #[error("{0} cannot be called inside a workflow")]
     InsideWorkflow(&'static str),
 
+    #[error("schema of signal \"{signal}\" is malformed")]
+    MalformedSchema { signal: String, detail: String },
+    #[error("payload of signal \"{signal}\" does not fit its schema")]
+    UnfitPayload { signal: String, detail: String },
+
     #[error("a workflow cannot end its transaction")]
     TransactionEnded,
     #[error("workflow instance was cancelled")]
@@ -90,9 +95,18 @@ pub(crate) enum Error {
     #[error("replay took another path than its history")]
     Diverged { expected: String, found: String },
     #[error("workflow \"{workflow}\" did not end within its timeout")]
-    RunTimeout { workflow: String, deadline: String },
+    RunTimeout { workflow: String, detail: String },
+    #[error("workflow \"{workflow}\" did not start within its start timeout")]
+    StartTimeout { workflow: String, detail: String },
     #[error("step \"{step}\" did not end within its timeout")]
-    StepTimeout { step: String, micros: i64 },
+    StepTimeout { step: String, detail: String },
+    #[error("step \"{step}\" did not succeed within its total timeout, in {attempts}")]
+    StepTotalTimeout {
+        step: String,
+        /// In words.
+        attempts: String,
+        detail: String,
+    },
     #[error("version {version} of workflow \"{workflow}\" cannot be restored")]
     VersionLost {
         workflow: String,
@@ -114,9 +128,13 @@ impl Error {
         use Error::*;
         pack(*match self {
             NullArgument(_) => b"22004",
-            EmptyArgument { .. } | WrongArgument { .. } | Together { .. } | Options(_) | InputMismatch { .. } => {
-                b"22023"
-            }
+            EmptyArgument { .. }
+            | WrongArgument { .. }
+            | Together { .. }
+            | Options(_)
+            | InputMismatch { .. }
+            | MalformedSchema { .. }
+            | UnfitPayload { .. } => b"22023",
             TooLong { .. } | TooLarge { .. } => b"54000",
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
             NotAFunction(_) => b"42809",
@@ -130,8 +148,8 @@ impl Error {
             TransactionEnded => b"2D000",
             Diverged { .. } => b"WF001",
             InstanceCancelled { .. } | Cancelled { .. } => b"WF002",
-            RunTimeout { .. } => b"WF003",
-            StepTimeout { .. } => b"WF004",
+            RunTimeout { .. } | StartTimeout { .. } => b"WF003",
+            StepTimeout { .. } | StepTotalTimeout { .. } => b"WF004",
             VersionLost { .. } => b"WF005",
         })
     }
@@ -153,8 +171,12 @@ impl Error {
                 format!("Reason: {}.", reason.strip_suffix('.').unwrap_or(reason))
             }
             Diverged { expected, found } => format!("Expected {expected}, found {found}."),
-            RunTimeout { deadline, .. } => format!("Its deadline was {deadline}."),
-            StepTimeout { micros, .. } => format!("An attempt may take {} ms.", micros / 1000),
+            RunTimeout { detail, .. }
+            | StartTimeout { detail, .. }
+            | StepTimeout { detail, .. }
+            | StepTotalTimeout { detail, .. }
+            | MalformedSchema { detail, .. }
+            | UnfitPayload { detail, .. } => detail.clone(),
             _ => return None,
         })
     }
@@ -204,6 +226,11 @@ impl Error {
                 "A workflow decides by its input and by recorded answers only: use wf_now(), wf_random(), wf_uuid() and steps for what may change."
                     .into()
             }
+            MalformedSchema { .. } => {
+                "Give a JSON Schema, of draft 2020-12 or the one that its $schema names, that refers to nothing outside of itself.".into()
+            }
+            UnfitPayload { .. } => "The view wf.waiting shows the schema.".into(),
+            StartTimeout { .. } => "No executor came to it in time: see wf_health() and pg_workflow.max_executors.".into(),
             TooLarge { .. } => "Store the data in a table and pass its key, or raise pg_workflow.max_payload.".into(),
             _ => return None,
         })

@@ -25,18 +25,30 @@ extension_sql_file!("../sql/tables/20_runs.sql", name = "runs", requires = ["def
 extension_sql_file!("../sql/tables/30_ready.sql", name = "ready", requires = ["runs"]);
 extension_sql_file!("../sql/tables/40_inbox.sql", name = "inbox", requires = ["ready"]);
 extension_sql_file!("../sql/tables/50_home.sql", name = "home", requires = ["inbox"]);
-extension_sql_file!("../sql/functions/10_client.sql", name = "client", requires = ["home"]);
+extension_sql_file!("../sql/tables/62_waits.sql", name = "waits", requires = ["home"]);
+extension_sql_file!("../sql/tables/63_cache.sql", name = "cache", requires = ["waits"]);
+extension_sql_file!("../sql/functions/10_client.sql", name = "client", requires = ["cache"]);
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
 extension_sql_file!(
     "../sql/functions/30_operate.sql",
     name = "operate",
     requires = ["inside"]
 );
-extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["operate"]);
+extension_sql_file!(
+    "../sql/functions/40_cache.sql",
+    name = "cache_functions",
+    requires = ["operate"]
+);
+extension_sql_file!(
+    "../sql/views/10_views.sql",
+    name = "views",
+    requires = ["cache_functions"]
+);
+extension_sql_file!("../sql/views/22_waiting.sql", name = "waiting", requires = ["views"]);
 extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",
-    requires = ["views"],
+    requires = ["waiting"],
     finalize
 );
 

@@ -1,12 +1,15 @@
 //! Use cases. `turn` is the heart: replay a workflow function against its history, then do the one thing it wants next.
 
 mod act;
+pub(crate) mod ask;
 pub(crate) mod batch;
+pub(crate) mod cache;
 pub(crate) mod calls;
 pub(crate) mod code;
 pub(crate) mod define;
 pub(crate) mod history;
 mod in_place;
+mod limits;
 pub(crate) mod observe;
 mod passage;
 mod recall;

@@ -17,6 +17,7 @@ pub(crate) struct Start {
     pub(crate) priority: Option<i32>,
     pub(crate) timeout: Option<Interval>,
     pub(crate) on_conflict: OnConflict,
+    pub(crate) start_timeout: Option<Interval>,
 }
 
 /// What to do if the id exists.
@@ -81,6 +82,9 @@ pub(crate) fn start(start: Start) -> Result<String, Error> {
     if let Some(timeout) = start.timeout {
         calls::positive(timeout, "timeout")?;
     }
+    if let Some(timeout) = start.start_timeout {
+        calls::positive(timeout, "start_timeout")?;
+    }
     step::check_size(Some(&start.input), || "input of the workflow".to_owned())?;
     define::check_owner(owner)?;
     let resolved = define::resolve(&start.workflow, &start.input)?;
@@ -91,11 +95,13 @@ pub(crate) fn start(start: Start) -> Result<String, Error> {
         .or_else(|| start.delay.map(|delay| delay.after(now)))
         .filter(|at| *at > now);
     let begins = start_at.unwrap_or(now);
-    let deadline = match (start.timeout, resolved.options.timeout) {
+    let limit = |own: Option<Interval>, option: Option<i64>| match (own, option) {
         (Some(timeout), _) => Some(timeout.after(begins)),
         (None, Some(micros)) => Some(begins.saturating_add(micros)),
         (None, None) => None,
     };
+    let deadline = limit(start.timeout, resolved.options.timeout);
+    let start_by = limit(start.start_timeout, resolved.options.start_timeout);
     let priority = start
         .priority
         .unwrap_or(i32::from(resolved.options.priority.unwrap_or(0)));
@@ -116,6 +122,7 @@ pub(crate) fn start(start: Start) -> Result<String, Error> {
                 created_at: now,
                 deadline,
                 start_at,
+                start_by,
             };
             if runs::insert(&run) {
                 break true;
@@ -142,9 +149,11 @@ pub(crate) fn start(start: Start) -> Result<String, Error> {
                     hints::ready(owner);
                 }
             }
-            if let Some(deadline) = deadline {
-                timers::insert(deadline, run_id, timers::DEADLINE, owner, priority);
-                hints::timer(deadline);
+            for (limit, n) in [(deadline, timers::DEADLINE), (start_by, timers::START_BY)] {
+                if let Some(limit) = limit {
+                    timers::insert(limit, run_id, n, owner, priority);
+                    hints::timer(limit);
+                }
             }
         }
         Ok(())

@@ -19,7 +19,7 @@ use crate::engine::history::History;
 use crate::engine::passage::Passage;
 use crate::engine::recall::Recall;
 use crate::engine::step::Attempt;
-use crate::engine::{calls, step, target};
+use crate::engine::{calls, limits, target};
 use crate::error::Error;
 use crate::hub::{hints, slots};
 use crate::pg::{Json, PgError, Timestamp, catalog, clock, interrupt, process, scope, txn};
@@ -94,6 +94,11 @@ fn end(run: &Locked, started: Timestamp, status: Status, result: Option<&Json>, 
     runs::close(run.run_id, status, result, error.as_ref(), started, now);
     if let Some(deadline) = run.deadline.filter(|deadline| *deadline > now) {
         timers::delete(deadline, run.run_id, timers::DEADLINE);
+    }
+    if run.status == Status::Pending
+        && let Some(start_by) = run.start_by.filter(|start_by| *start_by > now)
+    {
+        timers::delete(start_by, run.run_id, timers::START_BY);
     }
     hints::ended(run.run_id);
 }
@@ -205,9 +210,12 @@ impl Turn {
         if pending && self.run.start_at.is_some_and(|start| start > now) {
             return Ok(None);
         }
+        if pending && !self.begins_in_time(now) {
+            return Ok(None);
+        }
         let code = self.load_code()?;
         if self.expired(now) {
-            self.expire(&code);
+            self.expire(&code, None);
             return Ok(None);
         }
         if pending {
@@ -422,10 +430,10 @@ impl Turn {
         self.run.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// The run's deadline has passed: it fails, whatever it stands at.
-    pub(super) fn expire(&mut self, code: &Code) -> End {
-        steps::abandon(self.run.run_id, clock());
-        let error = step::run_timeout(&self.run, code);
+    /// The run's deadline has passed: it fails, whatever it stands at. `at`: that, if no open entry says it.
+    pub(super) fn expire(&mut self, code: &Code, at: Option<String>) -> End {
+        let open = steps::abandon(self.run.run_id, clock());
+        let error = limits::run_timeout(&self.run, code, at, &open);
         self.close(Status::Failed, None, Some(&error))
     }
 

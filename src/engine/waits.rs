@@ -1,19 +1,21 @@
 //! The waits of a turn: sleeps, signals, retries. Begun with a row and a timer, ended by whatever comes first.
 
+use crate::engine::ask::Ask;
 use crate::engine::history::History;
 use crate::engine::turn::{End, Turn, cancellation};
 use crate::hub::hints;
+use crate::pg::Timestamp;
 use crate::pg::value::timestamp_text;
-use crate::pg::{Interval, Timestamp};
 use crate::store::runs::{self, Status};
 use crate::store::steps::{Kind, StepStatus};
-use crate::store::timers;
+use crate::store::{timers, waits};
 
 impl Turn {
     /// Ends the waits that have come to an end; true if there was one, or a retry is due.
     pub(super) fn settle_open(&mut self, history: &mut History, now: Timestamp) -> bool {
         let mut news = self.cancel.is_some();
         let cancel = self.cancel.clone();
+        let run_id = self.run.run_id;
         for position in history.open() {
             let row = history.row(position);
             let (n, kind, name, due_at, waits) = (
@@ -28,7 +30,7 @@ impl Turn {
                 self.cancel = None;
                 (StepStatus::Cancelled, None, Some(cancellation(reason.clone())))
             } else if kind == Kind::Signal
-                && let Some(payload) = history.take_signal(&name, n, now)
+                && let Some(payload) = self.take_fitting(history, &name, n, now, || waits::own_schema(run_id, n))
             {
                 (StepStatus::Completed, Some(payload), None)
             } else if due && waits {
@@ -39,9 +41,10 @@ impl Turn {
             };
             news = true;
             self.wrote = true;
+            let default = (kind == Kind::Signal).then(|| waits::end(run_id, n)).flatten();
             history.settle(position, now, |row| {
                 row.status = status;
-                row.result = result;
+                row.result = result.or(default.filter(|_| status == StepStatus::Completed));
                 row.error = error;
                 row.due_at = None;
             });
@@ -52,29 +55,26 @@ impl Turn {
         news
     }
 
-    pub(super) fn begin_signal(
-        &mut self,
-        history: &mut History,
-        name: &str,
-        timeout: Option<Interval>,
-        now: Timestamp,
-    ) -> Option<End> {
-        if self.take_signal(history, name, now) {
+    pub(super) fn begin_signal(&mut self, history: &mut History, name: &str, ask: &Ask, now: Timestamp) -> Option<End> {
+        if self.take_signal(history, name, ask, now) {
             return None;
         }
-        self.begin_wait(
-            history,
-            Kind::Signal,
-            name,
-            timeout.map(|timeout| timeout.after(now)),
-            now,
-        )
+        let due = ask.timeout.map(|timeout| timeout.after(now));
+        let mut row = history.new_row(Kind::Signal, name);
+        if due.is_some_and(|due| due <= now) {
+            row.result = ask.default.clone();
+            history.append(row, now, now);
+            self.wrote = true;
+            return None;
+        }
+        self.publish_wait(row.n, name, ask, due, now);
+        self.begin_wait(history, Kind::Signal, name, due, now)
     }
 
     /// Records a signal that is there; false if there is none.
-    pub(super) fn take_signal(&mut self, history: &mut History, name: &str, now: Timestamp) -> bool {
+    pub(super) fn take_signal(&mut self, history: &mut History, name: &str, ask: &Ask, now: Timestamp) -> bool {
         let mut row = history.new_row(Kind::Signal, name);
-        let Some(payload) = history.take_signal(name, row.n, now) else {
+        let Some(payload) = self.take_fitting(history, name, row.n, now, || ask.schema.clone()) else {
             return false;
         };
         row.result = Some(payload);

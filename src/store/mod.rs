@@ -2,6 +2,7 @@
 //! `sql/queries/`, where it can be read without Rust. Everything here runs inside `pg::scope::as_engine` or in a worker's
 //! engine state.
 
+pub(crate) mod cache;
 pub(crate) mod definitions;
 pub(crate) mod functions;
 pub(crate) mod home;
@@ -10,6 +11,7 @@ pub(crate) mod ready;
 pub(crate) mod runs;
 pub(crate) mod steps;
 pub(crate) mod timers;
+pub(crate) mod waits;
 
 /// A statement from `sql/queries/`.
 macro_rules! statement {

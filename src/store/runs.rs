@@ -15,6 +15,7 @@ statement!(
     JSONB,
     TIMESTAMPTZ,
     TIMESTAMPTZ,
+    TIMESTAMPTZ,
     TIMESTAMPTZ
 );
 statement!(FIND, "run_find", TEXT);
@@ -24,6 +25,8 @@ statement!(RELOCK, "run_relock", UUID);
 statement!(EXISTING, "run_exists", UUIDS);
 statement!(WAITS, "run_waits", UUID, TEXT, TEXT, TIMESTAMPTZ);
 statement!(CLOSE, "run_close", UUID, TEXT, JSONB, JSONB, TIMESTAMPTZ, TIMESTAMPTZ);
+statement!(LIMITS, "run_limits", UUID);
+statement!(EXPIRE_START, "run_expire_start", UUID, JSONB, TIMESTAMPTZ);
 statement!(GET, "run_get", UUID);
 statement!(VALUE, "value_get", UUID, TEXT);
 
@@ -78,6 +81,7 @@ pub(crate) struct NewRun<'a> {
     pub(crate) created_at: Timestamp,
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) start_at: Option<Timestamp>,
+    pub(crate) start_by: Option<Timestamp>,
 }
 
 /// Inserts a run; false if the id has a run of that number already. Waits for a transaction that is inserting the same.
@@ -95,6 +99,7 @@ pub(crate) fn insert(run: &NewRun) -> bool {
                 &run.created_at,
                 &run.deadline,
                 &run.start_at,
+                &run.start_by,
             ],
             |_| (),
         )
@@ -162,6 +167,8 @@ pub(crate) struct Locked {
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) start_at: Option<Timestamp>,
+    /// When the first turn must have begun.
+    pub(crate) start_by: Option<Timestamp>,
     /// Something was asked of it (`controls`).
     pub(crate) controlled: bool,
     /// The transaction that wrote the row last.
@@ -183,6 +190,7 @@ pub(crate) fn lock(ids: &Vec<RunId>) -> Vec<Locked> {
         start_at: row.get(9),
         controlled: row.need(10),
         version: row.need(11),
+        start_by: row.get(12),
     })
 }
 
@@ -212,6 +220,27 @@ pub(crate) fn close(
     finished_at: Timestamp,
 ) {
     CLOSE.run(&[&run, &status.name(), &result, &error, &started_at, &finished_at]);
+}
+
+/// What the limits of a run are counted from.
+pub(crate) struct Limits {
+    pub(crate) workflow: String,
+    pub(crate) begins: Timestamp,
+    pub(crate) start_by: Option<Timestamp>,
+}
+
+pub(crate) fn limits(run: RunId) -> Option<Limits> {
+    LIMITS.first(&[&run], |row| Limits {
+        workflow: row.need(0),
+        begins: row.need(1),
+        start_by: row.get(2),
+    })
+}
+
+/// Ends a run that has not begun, as its one writer for this statement. `None` if it has begun, or an executor holds it;
+/// otherwise its deadline, if it has one.
+pub(crate) fn expire_start(run: RunId, error: &Json, at: Timestamp) -> Option<Option<Timestamp>> {
+    EXPIRE_START.first(&[&run, error, &at], |row| row.get(0))
 }
 
 /// Everything about a run as one object.

@@ -32,7 +32,8 @@ statement!(
     JSONB,
     JSONB,
     TIMESTAMPTZ,
-    TIMESTAMPTZ
+    TIMESTAMPTZ,
+    JSONB
 );
 statement!(ABANDON, "steps_abandon", UUID, TIMESTAMPTZ);
 
@@ -173,10 +174,11 @@ pub(crate) fn update(run: RunId, step: &StepRow, finished_at: Option<Timestamp>)
         &step.error,
         &finished_at,
         &step.due_at,
+        &step.request,
     ]);
 }
 
-/// The run ends while steps are open: they have come to nothing.
-pub(crate) fn abandon(run: RunId, at: Timestamp) {
-    ABANDON.run(&[&run, &at]);
+/// The run ends while steps are open: they have come to nothing, and so have its waits. Returns kind and name of each.
+pub(crate) fn abandon(run: RunId, at: Timestamp) -> Vec<(Kind, String)> {
+    ABANDON.query(&[&run, &at], |row| (Kind::from_name(row.text(0)), row.need(1)))
 }

@@ -1,0 +1,148 @@
+//! Limits in time: of a run, of its start, of a step over all its attempts. Each error says what has expired, what its
+//! limit was and since when.
+
+use crate::engine::code::Code;
+use crate::engine::history::describe;
+use crate::engine::step::StepSpec;
+use crate::engine::turn::Turn;
+use crate::error::Error;
+use crate::hub::hints;
+use crate::pg::errdata::unpack;
+use crate::pg::value::timestamp_text;
+use crate::pg::{Json, PgError, Timestamp, clock};
+use crate::store::runs::{self, Limits, Locked, Status};
+use crate::store::steps::Kind;
+use crate::store::timers;
+
+/// A duration in words.
+fn span(micros: i64) -> String {
+    if micros % 1_000_000 == 0 {
+        format!("{} s", micros / 1_000_000)
+    } else {
+        format!("{} ms", micros as f64 / 1000.0)
+    }
+}
+
+/// The error of a run whose deadline has passed while it stood at `at`, or at what was `open`.
+pub(super) fn run_timeout(run: &Locked, code: &Code, at: Option<String>, open: &[(Kind, String)]) -> PgError {
+    let open: Vec<String> = open.iter().map(|(kind, name)| describe(*kind, name)).collect();
+    let stood = match at {
+        Some(at) => format!("It stood at {at}."),
+        None if !open.is_empty() => format!("It stood at {}.", open.join(", ")),
+        None if run.status == Status::Pending => "It had not begun.".to_owned(),
+        None => "It stood between two calls.".to_owned(),
+    };
+    let begins = runs::limits(run.run_id).map(|limits| limits.begins);
+    let detail = format!("Its deadline was {}. {stood}", since(run.deadline, begins));
+    Error::RunTimeout {
+        workflow: code.workflow.clone(),
+        detail,
+    }
+    .into()
+}
+
+/// A time limit with what it is counted from.
+fn since(limit: Option<Timestamp>, begins: Option<Timestamp>) -> String {
+    let (Some(limit), Some(begins)) = (limit, begins) else {
+        return limit.map(timestamp_text).unwrap_or_default();
+    };
+    format!(
+        "{}, {} after {}",
+        timestamp_text(limit),
+        span(limit - begins),
+        timestamp_text(begins)
+    )
+}
+
+fn start_timeout(limits: Limits) -> PgError {
+    let detail = format!("It had to start by {}.", since(limits.start_by, Some(limits.begins)));
+    Error::StartTimeout {
+        workflow: limits.workflow,
+        detail,
+    }
+    .into()
+}
+
+/// Ends the runs among those whose timers were due that should have begun by now, so that they end also where no executor
+/// comes to them.
+pub(super) fn expire_starts(moved: impl Iterator<Item = timers::Position>) {
+    for position in moved.filter(|position| position.n == timers::START_BY) {
+        let Some(limits) = runs::limits(position.run) else {
+            continue;
+        };
+        let error = Json::from_value(&start_timeout(limits).to_json());
+        let now = clock();
+        if let Some(deadline) = runs::expire_start(position.run, &error, now) {
+            // One that is due too may be in others' hands.
+            if let Some(deadline) = deadline.filter(|deadline| *deadline > now) {
+                timers::delete(deadline, position.run, timers::DEADLINE);
+            }
+            hints::ended(position.run);
+        }
+    }
+}
+
+impl Turn {
+    /// For a run that is about to begin; false if it is too late: then it has failed.
+    pub(super) fn begins_in_time(&mut self, now: Timestamp) -> bool {
+        let Some(start_by) = self.run.start_by else {
+            return true;
+        };
+        if start_by > now {
+            timers::delete(start_by, self.run.run_id, timers::START_BY);
+            // So that it counts as begun however this turn ends.
+            self.wrote = true;
+            return true;
+        }
+        let error = runs::limits(self.run.run_id).map(start_timeout);
+        self.close(Status::Failed, None, error.as_ref());
+        false
+    }
+}
+
+/// What the error of an attempt says that has taken too long.
+pub(super) fn attempt_detail(micros: i64, begun: Timestamp) -> String {
+    format!(
+        "An attempt may take {}; this one began at {}.",
+        span(micros),
+        timestamp_text(begun)
+    )
+}
+
+/// When the time of a step over all its attempts is over; `begun` is the beginning of the first.
+pub(super) fn step_until(code: &Code, spec: &StepSpec, begun: Timestamp) -> Option<Timestamp> {
+    total(code, spec).map(|micros| begun.saturating_add(micros))
+}
+
+fn total(code: &Code, spec: &StepSpec) -> Option<i64> {
+    spec.total_timeout.or(code.options.step_total_timeout)
+}
+
+/// The error of a step whose time over all attempts is over, or will be before the next.
+pub(super) fn step_timeout(
+    code: &Code,
+    spec: &StepSpec,
+    name: &str,
+    attempts: i32,
+    begun: Timestamp,
+    last: Option<&PgError>,
+) -> PgError {
+    let last = last.map_or_else(String::new, |error| {
+        format!(" The last error was: {} ({}).", error.message, unpack(error.sqlstate))
+    });
+    let detail = format!(
+        "All attempts together may take {}, since {}.{last}",
+        span(total(code, spec).unwrap_or_default()),
+        timestamp_text(begun)
+    );
+    Error::StepTotalTimeout {
+        step: name.to_owned(),
+        attempts: if attempts == 1 {
+            "1 attempt".to_owned()
+        } else {
+            format!("{attempts} attempts")
+        },
+        detail,
+    }
+    .into()
+}
