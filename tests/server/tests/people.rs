@@ -108,7 +108,10 @@ fn a_start_that_no_executor_comes_to_fails_in_time() {
     db.run("SELECT wf_start('hello', id => 'patient', start_timeout => '1 hour')");
     let failure = db.failure("late");
     assert_eq!(failure.sqlstate, "WF003");
-    assert_eq!(failure.message, "workflow \"hello\" did not start within its start timeout");
+    assert_eq!(
+        failure.message,
+        "workflow \"hello\" did not start within its start timeout"
+    );
     assert!(failure.detail.contains(", 300 ms after "), "{failure:?}");
     // Its end wakes who waits for it, though no executor has been there.
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
@@ -159,7 +162,9 @@ fn an_entry_is_there_if_and_only_if_its_step_is() {
     db.run("BEGIN; SELECT wf_start('cached', '{\"x\": 1}', id => 'a'); CALL wf_run_pending(); ROLLBACK");
     assert_eq!(db.count("wf_internal.cache"), 0);
     // Many at once, of all executors: each has an answer that some step has computed, and none fails.
-    db.run("SELECT wf_start('cached', jsonb_build_object('x', i), id => 'many ' || i) FROM generate_series(1, 500) AS i");
+    db.run(
+        "SELECT wf_start('cached', jsonb_build_object('x', i), id => 'many ' || i) FROM generate_series(1, 500) AS i",
+    );
     eventually(SOON, "all have ended", || {
         db.count("wf.workflows WHERE finished_at IS NOT NULL") == 500
     });
