@@ -19,8 +19,14 @@ const MAX_COST: usize = 1_000_000_000;
 /// Bytes of a schema with its references replaced.
 const MAX_WEIGHT: usize = 1_000_000;
 
+/// Parts of a schema, likewise.
+const MAX_PARTS: usize = 100_000;
+
 /// Memory of a compiled pattern and of its automaton, in bytes. Patterns are matched in linear time.
 const MAX_PATTERN: usize = 256 * 1024;
+
+/// Patterns of a schema, each of which may take that much.
+const MAX_PATTERNS: usize = 100;
 
 /// Problems that are named at once.
 const MAX_PROBLEMS: usize = 5;
@@ -72,7 +78,24 @@ impl Schema {
         let draft_4 = schema["$schema"]
             .as_str()
             .is_some_and(|draft| draft.contains("draft-04"));
-        let weight = Weigher { root: &schema, draft_4 }.weigh(&schema, 0)?;
+        let mut weigher = Weigher {
+            root: &schema,
+            draft_4,
+            parts: 0,
+            patterns: 0,
+        };
+        let weight = weigher.weigh(&schema, 0)?;
+        let problem = if weight > MAX_WEIGHT {
+            Some(REPEATS.to_owned())
+        } else if weigher.patterns > MAX_PATTERNS {
+            Some(format!("it has more than {MAX_PATTERNS} patterns"))
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            let at = String::new();
+            return Err(SchemaError::Malformed { at, problem });
+        }
         let patterns = PatternOptions::regex()
             .size_limit(MAX_PATTERN)
             .dfa_size_limit(MAX_PATTERN);
@@ -132,15 +155,20 @@ fn place(pointer: &str) -> String {
     }
 }
 
+const REPEATS: &str = "it repeats its parts too often";
+
 /// Sums up a schema's bytes, those behind references each time that they are referred to: twenty-five lines that each refer
 /// twice to the line before would otherwise take a minute.
 struct Weigher<'a> {
     root: &'a Value,
     draft_4: bool,
+    /// Seen so far.
+    parts: usize,
+    patterns: usize,
 }
 
 impl Weigher<'_> {
-    fn weigh(&self, value: &Value, depth: usize) -> Result<usize, SchemaError> {
+    fn weigh(&mut self, value: &Value, depth: usize) -> Result<usize, SchemaError> {
         let refuse = |problem: String| SchemaError::Malformed {
             at: String::new(),
             problem,
@@ -150,12 +178,16 @@ impl Weigher<'_> {
                 "it is nested more than {MAX_DEPTH} deep, or refers to itself"
             )));
         }
+        self.parts += 1;
+        if self.parts > MAX_PARTS {
+            return Err(refuse(REPEATS.to_owned()));
+        }
         let mut sum = 0_usize;
         match value {
             Value::Object(map) => {
                 for (key, value) in map {
-                    sum += key.len() + 2;
-                    sum += match (key.as_str(), value) {
+                    sum = sum.saturating_add(key.len() + 2);
+                    let weight = match (key.as_str(), value) {
                         ("$ref", Value::String(target)) => {
                             let found = target.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
                             let found = found.ok_or_else(|| {
@@ -172,20 +204,27 @@ impl Weigher<'_> {
                         }
                         (_, value) => self.weigh(value, depth + 1)?,
                     };
-                    if sum > MAX_WEIGHT {
-                        return Err(refuse("it refers to its parts too often".to_owned()));
-                    }
+                    sum = sum.saturating_add(weight);
+                    self.patterns += match (key.as_str(), value) {
+                        ("pattern", Value::String(_)) => 1,
+                        ("patternProperties", Value::Object(patterns)) => patterns.len(),
+                        _ => 0,
+                    };
+                }
+                // All that stands beside it is evaluated again, and again within.
+                if map.contains_key("unevaluatedProperties") || map.contains_key("unevaluatedItems") {
+                    sum = sum.saturating_mul(4);
                 }
             }
             Value::Array(items) => {
                 for item in items {
-                    sum += self.weigh(item, depth + 1)? + 1;
+                    sum = sum.saturating_add(self.weigh(item, depth + 1)?);
                 }
             }
             Value::String(text) => sum = text.len() + 2,
             Value::Null | Value::Bool(_) | Value::Number(_) => sum = 4,
         }
-        Ok(sum + 2)
+        Ok(sum.saturating_add(2))
     }
 }
 
@@ -292,7 +331,18 @@ mod tests {
         // Doubled with each level of the value.
         assert!(malformed(r##"{"items": {"allOf": [{"$ref": "#"}, {"$ref": "#"}]}}"##).contains("itself"));
         malformed(&format!("{}true{}", r#"{"not":"#.repeat(120), "}".repeat(120)));
-        // Patterns: linear and small.
+        // Likewise, by keywords that look at what was evaluated.
+        let mut nested = json!({"unevaluatedProperties": false});
+        for _ in 0..3 {
+            nested = json!({"allOf": [nested], "unevaluatedProperties": false});
+        }
+        assert_eq!(check(&nested.to_string(), "{}"), Ok(()));
+        for _ in 0..12 {
+            nested = json!({"allOf": [nested], "unevaluatedProperties": false});
+        }
+        assert!(malformed(&nested.to_string()).contains("too often"));
+        // Patterns: linear, small and few.
+        malformed(&json!({"allOf": vec![json!({"pattern": "a"}); 101]}).to_string());
         for pattern in ["(?=a)b", "(a)\\1", "(x{1000}){1000}", "(", "\\p{Nonsense}"] {
             malformed(&json!({"pattern": pattern}).to_string());
         }
