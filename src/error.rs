@@ -24,6 +24,8 @@ pub(crate) enum Error {
     WrongArgument { name: &'static str, expected: String },
     #[error("{first} and {second} cannot be given together")]
     Together { first: &'static str, second: &'static str },
+    #[error("exactly one of {0} must be given")]
+    OneOf(&'static str),
     #[error("{0}")]
     Options(#[from] OptionError),
     #[error("{what} is too large")]
@@ -107,6 +109,21 @@ pub(crate) enum Error {
         attempts: String,
         detail: String,
     },
+    #[error("handle {0} is not one that wf_begin has returned")]
+    UnknownHandle(i32),
+    #[error("{0} was not done within the timeout")]
+    AwaitTimeout(String),
+    #[error("{failed} of {total} items of map \"{name}\" failed")]
+    MapFailed {
+        name: String,
+        failed: i32,
+        total: i32,
+        first: Option<String>,
+    },
+    #[error("query of a map must return rows")]
+    NotAQuery,
+    #[error("workflow has too many parents above it")]
+    TooDeep(i16),
     #[error("version {version} of workflow \"{workflow}\" cannot be restored")]
     VersionLost {
         workflow: String,
@@ -135,7 +152,8 @@ impl Error {
             | InputMismatch { .. }
             | MalformedSchema { .. }
             | UnfitPayload { .. } => b"22023",
-            TooLong { .. } | TooLarge { .. } => b"54000",
+            OneOf(_) | UnknownHandle(_) | NotAQuery => b"22023",
+            TooLong { .. } | TooLarge { .. } | TooDeep(_) => b"54000",
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
             NotAFunction(_) => b"42809",
             AmbiguousFunction { .. } => b"42725",
@@ -149,7 +167,8 @@ impl Error {
             Diverged { .. } => b"WF001",
             InstanceCancelled { .. } | Cancelled { .. } => b"WF002",
             RunTimeout { .. } | StartTimeout { .. } => b"WF003",
-            StepTimeout { .. } | StepTotalTimeout { .. } => b"WF004",
+            StepTimeout { .. } | StepTotalTimeout { .. } | AwaitTimeout(_) => b"WF004",
+            MapFailed { .. } => b"WF006",
             VersionLost { .. } => b"WF005",
         })
     }
@@ -170,6 +189,8 @@ impl Error {
             | Cancelled { reason: Some(reason) } => {
                 format!("Reason: {}.", reason.strip_suffix('.').unwrap_or(reason))
             }
+            MapFailed { first: Some(first), .. } => first.clone(),
+            TooDeep(limit) => format!("A child may have {limit} runs above it."),
             Diverged { expected, found } => format!("Expected {expected}, found {found}."),
             RunTimeout { detail, .. }
             | StartTimeout { detail, .. }
@@ -231,6 +252,10 @@ impl Error {
             }
             UnfitPayload { .. } => "The view wf.waiting shows the schema.".into(),
             StartTimeout { .. } => "No executor came to it in time: see wf_health() and pg_workflow.max_executors.".into(),
+            UnknownHandle(_) => "A handle is of the run that has begun the call; it is not passed on to others.".into(),
+            AwaitTimeout(_) => "It goes on, and can be waited for again.".into(),
+            MapFailed { .. } => "Results of the others are kept: see wf.branches. Pass tolerate => n to go on with some failures.".into(),
+            TooDeep(_) => "Does a workflow call itself without an end?".into(),
             TooLarge { .. } => "Store the data in a table and pass its key, or raise pg_workflow.max_payload.".into(),
             _ => return None,
         })

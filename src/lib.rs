@@ -30,9 +30,14 @@ extension_sql_file!("../sql/tables/63_cache.sql", name = "cache", requires = ["w
 extension_sql_file!("../sql/functions/10_client.sql", name = "client", requires = ["cache"]);
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
 extension_sql_file!(
+    "../sql/functions/21_parallel.sql",
+    name = "parallel",
+    requires = ["inside"]
+);
+extension_sql_file!(
     "../sql/functions/30_operate.sql",
     name = "operate",
-    requires = ["inside"]
+    requires = ["parallel"]
 );
 extension_sql_file!(
     "../sql/functions/40_cache.sql",

@@ -15,12 +15,16 @@ CREATE TABLE wf_internal.runs (
     def_id      integer     NOT NULL,
     owner       regrole     NOT NULL,           -- user code runs as this role and no other
     priority    smallint    NOT NULL,
-    status      text        NOT NULL,           -- pending, running, waiting, completed, failed, cancelled
+    depth       smallint    NOT NULL,           -- parents above it
+    parent_n    integer,                        -- the parent's call that waits for it,
+    parent_item integer,                        -- the item, if that is a map
+    status      text        NOT NULL,           -- pending, running, waiting, compensating, completed, failed, cancelled, continued
     id          text        NOT NULL,
     input       jsonb       NOT NULL,
-    waiting_for text,                           -- in words, while status is waiting
+    parent_run_id uuid,                         -- the run that has started it as its child
+    waiting_for text,                           -- in words, while status is waiting or compensating
     result      jsonb,
-    error       jsonb,                          -- sqlstate, message, detail, hint, context
+    error       jsonb,                          -- sqlstate, message, detail, hint, context, compensated
     PRIMARY KEY (run_id),
     UNIQUE (id, seq)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
@@ -37,8 +41,8 @@ CREATE TABLE wf_internal.steps (
     occurrence  integer     NOT NULL,           -- of this kind and name, from 1: a loop calls the same name again
     attempt     integer     NOT NULL,           -- attempts made; not a history of them
     begun       boolean     NOT NULL,           -- by wf_begin: the function goes on and asks for the answer later
-    kind        text        NOT NULL,           -- step, sleep, signal, value, set
-    status      text        NOT NULL,           -- waiting, retrying, completed, failed, cancelled
+    kind        text        NOT NULL,           -- step, sleep, signal, child, map, await, compensation, rollback, value, set
+    status      text        NOT NULL,           -- registered, waiting, retrying, completed, failed, cancelled
     name        text        NOT NULL,
     request     jsonb,                          -- what was asked for, where an open call needs it without its function
     result      jsonb,
@@ -47,5 +51,28 @@ CREATE TABLE wf_internal.steps (
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE wf_internal.steps IS 'recorded steps, waits and values of each run';
 
+-- Serves "the children of a run": for the eye, and to be told of its end. Runs without a parent are not in it.
+CREATE INDEX runs_children ON wf_internal.runs (parent_run_id) WHERE parent_run_id IS NOT NULL;
+
+-- Units of work of one run that run side by side: a step begun by wf_begin (item 1), the items of a map. Each is locked, run
+-- and written by any executor of the owner, while the run's own row stays free. The run has them in its history as one
+-- call (steps.n), which counts what answers say; their results stay here.
+CREATE TABLE wf_internal.branches (
+    started_at  timestamptz,
+    finished_at timestamptz,
+    due_at      timestamptz,                    -- while retrying; has a row in timers
+    run_id      uuid        NOT NULL,
+    n           integer     NOT NULL,           -- the run's call
+    item        integer     NOT NULL,           -- from 1
+    attempt     integer     NOT NULL,           -- attempts made
+    status      text        NOT NULL,           -- pending, retrying, completed, failed, cancelled
+    input       jsonb,                          -- the item; NULL for a begun step, whose request has it
+    result      jsonb,
+    error       jsonb,
+    PRIMARY KEY (run_id, n, item)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+COMMENT ON TABLE wf_internal.branches IS 'steps and items of maps that run side by side';
+
+SELECT pg_catalog.pg_extension_config_dump('wf_internal.branches', '');
 SELECT pg_catalog.pg_extension_config_dump('wf_internal.runs', '');
 SELECT pg_catalog.pg_extension_config_dump('wf_internal.steps', '');

@@ -8,6 +8,8 @@ CREATE TABLE wf_internal.ready (
     priority    smallint    NOT NULL,
     seq         bigint      GENERATED ALWAYS AS IDENTITY,
     run_id      uuid        NOT NULL,
+    n           integer,                        -- of a branch; NULL: the run itself
+    item        integer,
     PRIMARY KEY (owner, priority, seq, run_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 COMMENT ON TABLE wf_internal.ready IS 'queue of runs that are ready for a turn';
@@ -18,9 +20,10 @@ CREATE TABLE wf_internal.timers (
     due_at      timestamptz NOT NULL,
     run_id      uuid        NOT NULL,
     n           integer     NOT NULL,           -- the step; 0: the run's deadline; -1: its delayed start; -2: its start_by
+    item        integer     NOT NULL,           -- of a branch; 0: the run itself
     owner       regrole     NOT NULL,
     priority    smallint    NOT NULL,
-    PRIMARY KEY (due_at, run_id, n)
+    PRIMARY KEY (due_at, run_id, n, item)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 COMMENT ON TABLE wf_internal.timers IS 'runs that become ready at a time';
 

@@ -29,6 +29,22 @@ CREATE TABLE wf_internal.controls (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 COMMENT ON TABLE wf_internal.controls IS 'requests to running instances, not yet acted on';
 
+-- Answers to open calls of a run that others have worked on: a branch, a child. Inserted with the work itself, taken by the
+-- run's next turn and then deleted. One that comes when its call is no longer open is dropped.
+CREATE TABLE wf_internal.answers (
+    run_id      uuid        NOT NULL,
+    seq         bigint      GENERATED ALWAYS AS IDENTITY,
+    n           integer     NOT NULL,           -- the call
+    item        integer     NOT NULL,           -- of a map or branch, from 1; 0: the call itself
+    status      text        NOT NULL,           -- completed, failed, cancelled
+    result      jsonb,                          -- NULL for a branch, which keeps it itself
+    error       jsonb,
+    PRIMARY KEY (run_id, seq)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+COMMENT ON TABLE wf_internal.answers IS 'answers to open calls, not yet taken';
+
+SELECT pg_catalog.pg_extension_config_dump('wf_internal.answers', '');
+SELECT pg_catalog.pg_extension_config_dump('wf_internal.answers_seq_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('wf_internal.signals', '');
 SELECT pg_catalog.pg_extension_config_dump('wf_internal.signals_seq_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('wf_internal.controls', '');

@@ -22,7 +22,8 @@ CREATE VIEW wf.workflows WITH (security_barrier) AS
            (SELECT pg_catalog.jsonb_object_agg(s.name, s.result ORDER BY s.n)
             FROM wf_internal.steps s WHERE s.run_id = r.run_id AND s.kind = 'set') AS "values",
            r.created_at, r.started_at, r.finished_at, r.deadline, r.start_by,
-           r.owner, r.priority, d.version, r.seq AS run, r.run_id
+           r.owner, r.priority, d.version, r.seq AS run, r.run_id,
+           (SELECT p.id FROM wf_internal.runs p WHERE p.run_id = r.parent_run_id) AS parent
     FROM wf_internal.runs r
     JOIN wf_internal.definitions d USING (def_id)
     -- Once, also at the moment in which a run goes from one process to another.
@@ -41,6 +42,19 @@ CREATE VIEW wf.steps WITH (security_barrier) AS
     JOIN wf_internal.definitions d USING (def_id)
     WHERE pg_catalog.pg_has_role(r.owner::oid, 'USAGE');
 COMMENT ON VIEW wf.steps IS 'recorded steps, waits and values, in the order in which they were begun (n)';
+
+CREATE VIEW wf.branches WITH (security_barrier) AS
+    SELECT r.id, b.n, s.name, b.item,
+           CASE WHEN b.finished_at IS NULL AND (s.finished_at IS NOT NULL OR r.finished_at IS NOT NULL) THEN 'dropped'
+                ELSE b.status END AS status,
+           b.attempt, b.input, b.result, b.error->>'message' AS error, b.error->>'sqlstate' AS sqlstate,
+           b.started_at, b.finished_at, b.due_at, d.workflow, r.seq AS run, b.run_id
+    FROM wf_internal.branches b
+    JOIN wf_internal.steps s ON s.run_id = b.run_id AND s.n = b.n
+    JOIN wf_internal.runs r ON r.run_id = b.run_id
+    JOIN wf_internal.definitions d USING (def_id)
+    WHERE pg_catalog.pg_has_role(r.owner::oid, 'USAGE');
+COMMENT ON VIEW wf.branches IS 'steps begun by wf_begin and items of wf_map, which run side by side';
 
 CREATE VIEW wf.signals WITH (security_barrier) AS
     SELECT r.id, g.name, g.payload, g.sent_at, g.sent_by, g.consumed_at, s.name AS consumed_by, g.key, g.refused,
@@ -64,4 +78,4 @@ CREATE VIEW wf.definitions WITH (security_barrier) AS
     GROUP BY d.workflow, d.version, d.schema_name, d.proc_name, d.proc_args, d.source;
 COMMENT ON VIEW wf.definitions IS 'versions of workflow functions that instances were started on, and how many of the instances that you may see still run on each';
 
-GRANT SELECT ON wf.workers, wf.workflows, wf.steps, wf.signals, wf.definitions TO PUBLIC;
+GRANT SELECT ON wf.workers, wf.workflows, wf.steps, wf.branches, wf.signals, wf.definitions TO PUBLIC;

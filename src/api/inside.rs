@@ -11,13 +11,13 @@ use crate::pg::{Interval, Json, RunId, clock, value};
 const MAX_NAME: usize = 1024;
 
 /// In place: a long replay asks for thousands of them.
-fn name_at<'a>(args: Args, index: usize) -> Result<&'a str, Error> {
+pub(super) fn name_at<'a>(args: Args, index: usize) -> Result<&'a str, Error> {
     let name = args.text(index).ok_or(Error::NullArgument("name"))?;
     check_text("name", name, MAX_NAME)?;
     Ok(name)
 }
 
-fn target_at(args: Args, index: usize) -> Result<String, Error> {
+pub(super) fn target_at(args: Args, index: usize) -> Result<String, Error> {
     let target: String = args.need(index, "target")?;
     if target.trim().is_empty() {
         Err(Error::EmptyArgument { name: "target" })
@@ -73,15 +73,19 @@ fn sleep_until(args: Args) -> Result<Return, Error> {
     Ok(Return::void())
 }
 
-/// `more`: where the prompt stands.
-fn ask_at(args: Args, more: usize) -> Result<Ask, Error> {
-    let timeout: Option<Interval> = args.get(1);
+/// Checked here for the error of a time out of range (22008), which is the function's to see.
+pub(super) fn timeout_at(args: Args, index: usize) -> Option<Interval> {
+    let timeout: Option<Interval> = args.get(index);
     if let Some(timeout) = timeout {
-        // For the error of a time out of range (22008), which is the function's to see.
         timeout.after(clock());
     }
+    timeout
+}
+
+/// `more`: where the prompt stands.
+fn ask_at(args: Args, more: usize) -> Result<Ask, Error> {
     Ok(Ask {
-        timeout,
+        timeout: timeout_at(args, 1),
         prompt: args.get(more),
         schema: args.get(more + 1),
         default: args.get(more + 2),

@@ -4,3 +4,4 @@ mod cache;
 mod client;
 mod inside;
 mod operate;
+mod parallel;

@@ -19,48 +19,56 @@ impl Turn {
     /// Does what the function wants. `None`: there is a new answer, replay again.
     pub(super) fn fulfil(&mut self, code: &Code, history: &mut History, want: Want, now: Timestamp) -> Option<End> {
         let tried = self.tried.take();
-        self.wrote |= history.flush(now);
+        self.write_down(code, history, now);
         if self.expired(now) {
-            return Some(self.expire(code, None));
+            return Some(self.expire(code, history, None));
         }
         self.notice_cancel();
-        if self.cancel.is_some() && !history.open().is_empty() {
+        if self.cancel.is_some() && history.is_blocked() {
             // Delivered at what the run waits for (or was about to try again), not at a later call.
-            self.settle_open(history, now);
+            self.settle_open(code, history, now);
             return None;
         }
-        let (kind, name) = match want {
+        let call = want.call().map(|(kind, name)| (kind, name.to_owned()));
+        if let Some((kind, name)) = call
+            && let Some(reason) = self.cancel.clone()
+        {
+            // What it has begun is cancelled with it.
+            self.settle_open(code, history, now);
+            self.cancel = None;
+            self.record_cancelled(history, kind, &name, reason, now);
+            return None;
+        }
+        match want {
             Want::Diverged { expected, found } => {
                 let error = Error::Diverged { expected, found }.into();
-                return Some(self.close(Status::Failed, None, Some(&error)));
+                let history = std::mem::replace(history, History::empty(self.run.run_id));
+                Some(self.fail(code, history, Status::Failed, &error))
             }
-            Want::Blocked => return Some(self.wait(history)),
-            Want::Step { name, index, spec } => {
-                if self.cancel.is_none() {
-                    return self.run_step(code, history, &name, index, &spec, tried);
-                }
-                (Kind::Step, name)
-            }
+            Want::Blocked => Some(self.wait(history)),
+            Want::Step { name, index, spec } => self.run_step(code, history, &name, index, &spec, tried),
             Want::Sleep { name, until } => {
-                if self.cancel.is_none() {
-                    let due = match until {
-                        Wake::After(interval) => interval.after(now),
-                        Wake::At(at) => at,
-                    };
-                    return self.begin_wait(history, Kind::Sleep, &name, Some(due), now);
-                }
-                (Kind::Sleep, name)
+                let due = match until {
+                    Wake::After(interval) => interval.after(now),
+                    Wake::At(at) => at,
+                };
+                self.begin_wait(history, Kind::Sleep, &name, Some(due), now)
             }
-            Want::Signal { name, ask } => {
-                if self.cancel.is_none() {
-                    return self.begin_signal(history, &name, &ask, now);
-                }
-                (Kind::Signal, name)
+            Want::Signal { name, ask } => self.begin_signal(code, history, &name, &ask, now),
+            Want::Child { name, call } => self.begin_child(code, history, &name, call, now),
+            Want::Map { name, call } => {
+                self.begin_map(code, history, &name, &call, now);
+                history.is_blocked().then(|| self.wait(history))
             }
-        };
-        let reason = self.cancel.take().flatten();
-        self.record_cancelled(history, kind, &name, reason, now);
-        None
+            Want::Await {
+                name,
+                handles,
+                first,
+                timeout,
+            } => self.begin_await(history, &name, &handles, first, timeout, now),
+            Want::Rollback { index } => self.roll_back(code, history, index, now),
+            Want::Continue { input } => self.continue_as_new(code, history, &input),
+        }
     }
 
     /// Looks for a cancel that was committed since the turn began; true if there is one to deliver.
@@ -71,6 +79,16 @@ impl Turn {
             interrupt::withdraw();
         }
         self.cancel.is_some()
+    }
+
+    /// The call that the function stands at fails with an error.
+    pub(super) fn record_failed(&mut self, history: &mut History, kind: Kind, name: &str, error: &PgError) {
+        let now = clock();
+        let mut row = history.new_row(kind, name);
+        row.status = StepStatus::Failed;
+        row.error = Some(Json::from_value(&error.to_json()));
+        history.append(row, now, now);
+        self.wrote = true;
     }
 
     /// The call that the function stands at fails with WF002.
@@ -89,7 +107,7 @@ impl Turn {
         self.wrote = true;
     }
 
-    fn run_step(
+    pub(super) fn run_step(
         &mut self,
         code: &Code,
         history: &mut History,
@@ -124,12 +142,20 @@ impl Turn {
                 self.record_done(history, name, index, done, started);
                 return None;
             }
+            // What undoes is not to be cancelled: once more.
+            Attempt::Cancelled if self.is_undoing(history, index) => {
+                inbox::take_cancels(self.run.run_id);
+                return Some(End::Alone);
+            }
             Attempt::Cancelled => match inbox::take_cancels(self.run.run_id).into_iter().next() {
                 Some(reason) => (StepStatus::Cancelled, cancellation(reason), None),
                 // Its row was found, and the cancel delivered, before the interrupt came: once is enough.
                 None => return Some(End::Alone),
             },
-            Attempt::Expired => return Some(self.expire(code, Some(describe(Kind::Step, name)))),
+            Attempt::Expired => {
+                let at = Some(describe(Kind::Step, name));
+                return Some(self.expire(code, history, at));
+            }
             Attempt::OutOfTime { .. } => {
                 let last = index.and_then(|i| history.row(i).error.as_ref());
                 let last = last.map(|error| PgError::from_json(&error.to_value()));
@@ -157,6 +183,10 @@ impl Turn {
         });
         self.set_timer(due, n);
         (status == StepStatus::Retrying).then(|| self.wait(history))
+    }
+
+    fn is_undoing(&self, history: &History, index: Option<usize>) -> bool {
+        index.is_some_and(|position| history.row(position).kind == Kind::Compensation)
     }
 
     /// Makes an attempt of a step, now, or finds its result in the cache; returns it with the time at which it began. `begun`:

@@ -14,6 +14,7 @@ use crate::pg::{Interval, Json, RunId, Timestamp};
 use crate::store::{inbox, waits};
 
 /// Arguments of `wf_wait_signal`, without the name.
+#[derive(Default)]
 pub(crate) struct Ask {
     pub(crate) timeout: Option<Interval>,
     pub(crate) schema: Option<Json>,
@@ -78,6 +79,13 @@ impl Turn {
             self.wrote = true;
             (payload, seq) = history.take_signal(name, n, now)?;
         }
+    }
+
+    /// The same for an open wait.
+    pub(super) fn take_for(&mut self, history: &mut History, position: usize, now: Timestamp) -> Option<Json> {
+        let (run_id, n) = (self.run.run_id, history.row(position).n);
+        let name = history.signal_name(position);
+        self.take_fitting(history, &name, n, now, || waits::own_schema(run_id, n))
     }
 
     /// Notes for senders and readers what the wait that begins as entry `n` asks for.

@@ -12,13 +12,14 @@ use pg_workflow_core::batch::{BUDGET, MAX_STEPS};
 use crate::engine::passage::Interrupted;
 use crate::engine::recall::{Queue, Recall};
 use crate::engine::turn::{self, End, Ended, Terms, Turn};
-use crate::engine::{limits, send, target};
+use crate::engine::{branch, continued, limits, send, target};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;
 use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, guard, process, scope, txn};
+use crate::store::branches::{self, Branch, LockedBranch};
 use crate::store::ready::{self, Position, Ticket};
-use crate::store::runs::{self, Locked};
-use crate::store::{home, timers};
+use crate::store::runs::{self, Locked, Status};
+use crate::store::{home, inbox, timers};
 
 /// Takes batches for one role, and remembers from one to the next.
 pub(crate) struct Batcher {
@@ -29,17 +30,21 @@ pub(crate) struct Batcher {
     /// Runs found locked by another executor once, and those found locked again after `contended` was announced.
     suspects: HashSet<RunId>,
     busy: Vec<RunId>,
-    /// The run of the last batch, if it was single, and the error that its transaction failed with.
-    last_single: Option<RunId>,
-    /// A run whose transaction has failed though it was alone in it, and how often.
-    trouble: Option<(RunId, u32)>,
-    forced: Option<(RunId, PgError)>,
+    /// What the last batch was for, if it was single, and the error that its transaction failed with.
+    last_single: Option<Unit>,
+    /// What has failed at its commit though it was alone in its transaction, and how often.
+    trouble: Option<(Unit, u32)>,
+    forced: Option<(Unit, PgError)>,
     failures: u32,
 }
 
-/// The runs behind a batch's claims.
+/// What a turn is taken for: a run, or a branch of it.
+type Unit = (RunId, Option<Branch>);
+
+/// The runs and branches behind a batch's claims.
 struct Claimed {
     locked: Vec<Locked>,
+    branches: Vec<(LockedBranch, Locked)>,
     /// Runs that exist and are held by another executor.
     elsewhere: HashSet<RunId>,
 }
@@ -82,7 +87,11 @@ impl Batcher {
 
     /// Takes one batch. As the engine, in a transaction.
     pub(crate) fn take(&mut self, commits: Commits) -> Found {
-        self.last_single = None;
+        // The last batch has committed, or it would not be remembered here. A run's trouble is over when its turn is; a branch
+        // has no other turn than the one that fails at its commit.
+        if let Some(unit @ (_, Some(_))) = self.last_single.take() {
+            self.trouble.take_if(|(other, _)| *other == unit);
+        }
         target::sweep();
         let begun = clock();
         if let Some(interrupted) = self.recall.take_interrupted() {
@@ -108,14 +117,21 @@ impl Batcher {
             // More than one can chew: let another executor have a look.
             slots::wake_executor(process::my_database(), self.owner);
         }
-        let Claimed { mut locked, elsewhere } = self.lock(&tickets);
+        let Claimed {
+            mut locked,
+            mut branches,
+            elsewhere,
+        } = self.lock(&tickets);
         if !locked.is_empty() {
             hints::holding();
         }
         let until = (commits != Commits::No).then_some(begun + BUDGET);
-        let alone_in_transaction = locked.len() == 1 && commits != Commits::No;
+        let alone_in_transaction = locked.len() + branches.len() == 1 && commits != Commits::No;
         if alone_in_transaction {
-            self.last_single = locked.first().map(|run| run.run_id);
+            let branch = branches
+                .first()
+                .map(|(locked, _)| (locked.branch.run_id, Some(locked.branch)));
+            self.last_single = locked.first().map(|run| (run.run_id, None)).or(branch);
         }
         let mut served: Vec<Ticket> = Vec::new();
         // Runs whose hints must stay: their turns are another's, or still to be taken.
@@ -123,33 +139,45 @@ impl Batcher {
         let mut turns = 0;
         let mut steps = 0;
         for ticket in &tickets {
-            if let Some(position) = locked.iter().position(|run| run.run_id == ticket.run_id) {
-                let run = locked.swap_remove(position);
-                let id = run.run_id;
-                let alone = alone_in_transaction && turns == 0;
-                let terms = Terms {
-                    alone,
-                    in_place: commits == Commits::InPlace,
-                    steps,
-                    ..self.terms(id, until, Some(*ticket))
-                };
-                let priority = i32::from(run.priority);
-                let ended = scope::with_memory(|| self.turn(run, terms));
+            let unit = (ticket.run_id, ticket.branch);
+            let terms = Terms {
+                alone: alone_in_transaction && turns == 0,
+                in_place: commits == Commits::InPlace,
+                steps,
+                ..self.terms(unit, until, Some(*ticket))
+            };
+            let ended = if let Some(branch) = ticket.branch {
+                let position = branches.iter().position(|(locked, _)| locked.branch == branch);
+                position.map(|position| {
+                    let (locked, run) = branches.swap_remove(position);
+                    let priority = i32::from(run.priority);
+                    (scope::with_memory(|| self.branch_turn(&locked, run, terms)), priority)
+                })
+            } else {
+                let position = locked.iter().position(|run| run.run_id == ticket.run_id);
+                position.map(|position| {
+                    let run = locked.swap_remove(position);
+                    let priority = i32::from(run.priority);
+                    (scope::with_memory(|| self.turn(run, terms)), priority)
+                })
+            };
+            if let Some((ended, priority)) = ended {
                 steps = ended.steps;
                 turns += 1;
                 if ended.committed {
                     // With a transaction of its own by now, which knows nothing of the other claims.
                     served.clear();
                 }
-                if ended.end == End::Alone {
-                    held.insert(id);
+                if ended.end == End::Alone && ticket.branch.is_none() {
+                    held.insert(ticket.run_id);
                 }
-                served.extend(self.settle(id, priority, &ended));
+                served.extend(self.settle(unit, priority, &ended));
                 if ended.committed {
                     break;
                 }
-            } else if !held.contains(&ticket.run_id) {
-                // A second hint for a run whose turn was just taken, or for one that is gone.
+            } else if ticket.branch.is_some() || !held.contains(&ticket.run_id) {
+                // A second hint for a run whose turn was just taken, or for one that is gone. A branch that is held has a
+                // hint of its own in the hands of its holder.
                 served.push(*ticket);
             }
             if until.is_some_and(|until| steps >= MAX_STEPS || clock() >= until) {
@@ -188,13 +216,13 @@ impl Batcher {
         Ok(tickets)
     }
 
-    fn terms(&mut self, run: RunId, until: Option<Timestamp>, ticket: Option<Ticket>) -> Terms {
+    fn terms(&mut self, unit: Unit, until: Option<Timestamp>, ticket: Option<Ticket>) -> Terms {
         Terms {
             alone: true,
             until,
             in_place: true,
             // One step a transaction, to find out which one it is.
-            careful: self.trouble.as_ref().is_some_and(|(other, _)| *other == run),
+            careful: self.trouble.as_ref().is_some_and(|(other, _)| *other == unit),
             forced: None,
             steps: 0,
             ticket,
@@ -212,20 +240,23 @@ impl Batcher {
             slots::set_unoccupied();
             return;
         };
-        self.last_single = Some(id);
+        self.last_single = Some((id, None));
         let ticket = interrupted.ticket().and_then(ready::retake);
-        let terms = self.terms(id, Some(begun + BUDGET), ticket);
+        let terms = self.terms((id, None), Some(begun + BUDGET), ticket);
         let priority = i32::from(run.priority);
         let ended = scope::with_memory(|| Turn::go_on(interrupted, run, terms));
-        let served: Vec<Ticket> = self.settle(id, priority, &ended).into_iter().collect();
+        let served: Vec<Ticket> = self.settle((id, None), priority, &ended).into_iter().collect();
         self.finish(&served, 1, begun);
     }
 
     /// What a turn's end means for the queue; returns the hint that is served.
-    fn settle(&mut self, run: RunId, priority: i32, ended: &Ended) -> Option<Ticket> {
+    fn settle(&mut self, unit: Unit, priority: i32, ended: &Ended) -> Option<Ticket> {
+        let run = unit.0;
         match ended.end {
             End::Settled => {
-                self.trouble.take_if(|(other, _)| *other == run);
+                if unit.1.is_none() {
+                    self.trouble.take_if(|(other, _)| *other == unit);
+                }
                 ended.ticket
             }
             End::Yield => {
@@ -264,12 +295,20 @@ impl Batcher {
     /// Locks the runs of a batch and sets those aside that another executor holds.
     fn lock(&mut self, tickets: &[Ticket]) -> Claimed {
         let mut ids: Vec<RunId> = Vec::with_capacity(tickets.len());
+        let mut units: Vec<Branch> = Vec::new();
         for ticket in tickets {
-            if !ids.contains(&ticket.run_id) {
-                ids.push(ticket.run_id);
+            match ticket.branch {
+                Some(branch) => units.push(branch),
+                None if !ids.contains(&ticket.run_id) => ids.push(ticket.run_id),
+                None => {}
             }
         }
-        let locked = runs::lock(&ids);
+        let branches = if units.is_empty() {
+            Vec::new()
+        } else {
+            branches::lock(&units)
+        };
+        let locked = if ids.is_empty() { Vec::new() } else { runs::lock(&ids) };
         let mut elsewhere = HashSet::new();
         if locked.len() < ids.len() {
             ids.retain(|id| !locked.iter().any(|run| run.run_id == *id));
@@ -283,7 +322,11 @@ impl Batcher {
                 elsewhere.insert(held);
             }
         }
-        Claimed { locked, elsewhere }
+        Claimed {
+            locked,
+            branches,
+            elsewhere,
+        }
     }
 
     fn turn(&mut self, run: Locked, mut terms: Terms) -> Ended {
@@ -295,16 +338,19 @@ impl Batcher {
             committed: false,
         };
         if !run.status.is_open() {
-            if run.controlled {
-                crate::store::inbox::take_cancels(id);
+            if run.status == Status::Continued {
+                continued::forward(id);
+            } else if run.controlled {
+                inbox::take_cancels(id);
             }
             return settled();
         }
-        let forced = self.forced.take_if(|(other, _)| *other == id).map(|(_, error)| error);
+        let unit = (id, None);
+        let forced = self.forced.take_if(|(other, _)| *other == unit).map(|(_, error)| error);
         let in_vain = self
             .trouble
             .as_ref()
-            .is_some_and(|(other, times)| *other == id && *times > 2);
+            .is_some_and(|(other, times)| *other == unit && *times > 2);
         match forced {
             Some(error) if in_vain => {
                 turn::give_up(&run, &error);
@@ -313,6 +359,12 @@ impl Batcher {
             forced => terms.forced = forced,
         }
         turn::take(run, terms, &self.recall)
+    }
+
+    fn branch_turn(&mut self, locked: &LockedBranch, run: Locked, mut terms: Terms) -> Ended {
+        let unit = (locked.branch.run_id, Some(locked.branch));
+        terms.forced = self.forced.take_if(|(other, _)| *other == unit).map(|(_, error)| error);
+        branch::take(locked, run, terms, &self.recall)
     }
 
     /// The transaction of the last batch has failed with `error`. Returns how long to pause before the next, in
@@ -325,13 +377,13 @@ impl Batcher {
         slots::set_unoccupied();
         self.failures += 1;
         match self.last_single.take() {
-            Some(run) => {
+            Some(unit) => {
                 let before = self
                     .trouble
-                    .take_if(|(other, _)| *other == run)
+                    .take_if(|(other, _)| *other == unit)
                     .map_or(0, |(_, times)| times);
-                self.trouble = Some((run, before + 1));
-                self.forced = (before > 0).then_some((run, error));
+                self.trouble = Some((unit, before + 1));
+                self.forced = (before > 0).then_some((unit, error));
                 self.single = self.single.max(1);
             }
             None => self.single = self.single.max(64),

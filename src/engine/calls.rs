@@ -96,7 +96,10 @@ pub(crate) fn require_writable(function: &'static str) -> Result<(), Error> {
     Ok(())
 }
 
-fn with_history<T>(function: &'static str, f: impl FnOnce(&mut History) -> Result<T, Error>) -> Result<T, Error> {
+pub(super) fn with_history<T>(
+    function: &'static str,
+    f: impl FnOnce(&mut History) -> Result<T, Error>,
+) -> Result<T, Error> {
     SCENE.with_borrow_mut(|scene| match scene {
         Scene::Deciding(history, _) => f(history),
         Scene::Outside => Err(Error::OutsideWorkflow(function)),
@@ -105,7 +108,7 @@ fn with_history<T>(function: &'static str, f: impl FnOnce(&mut History) -> Resul
 }
 
 /// Turns an answer into a value, an error of the workflow, or the unwinding.
-fn deliver(answer: Answer) -> Option<Json> {
+pub(super) fn deliver(answer: Answer) -> Option<Json> {
     match answer {
         Answer::Value(value) => value,
         Answer::Raise(error) => guard::throw(error),
@@ -143,25 +146,62 @@ pub(crate) struct StepCall {
     pub(crate) cache_ttl: Option<Interval>,
 }
 
+impl StepCall {
+    fn into_spec(self) -> Result<StepSpec, Error> {
+        Ok(StepSpec {
+            target: self.target,
+            input: self.input,
+            retry: self.retry.map(|json| read_policy(&json)).transpose()?,
+            timeout: self.timeout.map(|timeout| positive(timeout, "timeout")).transpose()?,
+            total_timeout: self
+                .total_timeout
+                .map(|timeout| positive(timeout, "total_timeout"))
+                .transpose()?,
+            caching: read_caching(self.cache_key, self.cache_ttl)?,
+        })
+    }
+
+    /// What has to be known to run it without the function that has called it: read again by [`StepSpec::from_request`].
+    pub(crate) fn to_request(&self, with_input: bool) -> Result<Json, Error> {
+        let retry = self
+            .retry
+            .as_ref()
+            .map(|json| read_policy(json).map(|_| json.to_text()));
+        let timeout = self.timeout.map(|timeout| positive(timeout, "timeout")).transpose()?;
+        Ok(Json::object(&[
+            ("target", Some(serde_json::Value::from(&*self.target).to_string())),
+            ("input", with_input.then(|| self.input.to_text())),
+            ("retry", retry.transpose()?),
+            ("timeout", timeout.map(|micros| micros.to_string())),
+        ]))
+    }
+}
+
+impl StepSpec {
+    /// Reads what [`StepCall::to_request`] has made.
+    pub(crate) fn from_request(request: &Json, input: Option<Json>) -> Self {
+        let field = |key: &str| request.field(key);
+        Self {
+            target: field("target")
+                .map(|text| text.to_value())
+                .and_then(|v| v.as_str().map(str::to_owned))
+                .unwrap_or_default(),
+            input: input.or_else(|| field("input")).unwrap_or_else(Json::null),
+            retry: field("retry").and_then(|json| read_policy(&json).ok()),
+            timeout: field("timeout").and_then(|json| json.to_value().as_i64()),
+            total_timeout: None,
+            caching: None,
+        }
+    }
+}
+
 fn ask_step(name: &str, read: impl FnOnce() -> Result<StepCall, Error>) -> Result<Answer, Error> {
     with_history("wf_step", |history| {
         history.answer(Kind::Step, name, |index| {
-            let call = read()?;
-            let spec = StepSpec {
-                target: call.target,
-                input: call.input,
-                retry: call.retry.map(|json| read_policy(&json)).transpose()?,
-                timeout: call.timeout.map(|timeout| positive(timeout, "timeout")).transpose()?,
-                total_timeout: call
-                    .total_timeout
-                    .map(|timeout| positive(timeout, "total_timeout"))
-                    .transpose()?,
-                caching: read_caching(call.cache_key, call.cache_ttl)?,
-            };
             Ok(Want::Step {
                 name: name.to_owned(),
                 index,
-                spec,
+                spec: read()?.into_spec()?,
             })
         })
     })

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use pg_workflow_core::sparing::Sparing;
 
 use crate::engine::ask::Ask;
+use crate::engine::map::MapCall;
 use crate::engine::step::StepSpec;
 use crate::error::Error;
 use crate::pg::{Interval, Json, PgError, RunId, Timestamp, clock};
@@ -30,6 +31,29 @@ pub(crate) enum Want {
         name: String,
         ask: Ask,
     },
+    Child {
+        name: String,
+        call: Json,
+    },
+    Map {
+        name: String,
+        call: Box<MapCall>,
+    },
+    /// Enough of the calls begun before.
+    Await {
+        name: String,
+        handles: Vec<i32>,
+        first: usize,
+        timeout: Option<Interval>,
+    },
+    /// The compensations registered so far; with `index` they are being run.
+    Rollback {
+        index: Option<usize>,
+    },
+    /// The end of this run, and a new one in its place.
+    Continue {
+        input: Json,
+    },
     /// The answer of an open entry is not there yet.
     Blocked,
     /// Another call than the history has next.
@@ -44,6 +68,27 @@ pub(crate) enum Wake {
     After(Interval),
     At(Timestamp),
 }
+
+impl Want {
+    /// How the call that wants it stands in the history.
+    pub(crate) fn call(&self) -> Option<(Kind, &str)> {
+        Some(match self {
+            Self::Step { name, .. } => (Kind::Step, name),
+            Self::Sleep { name, .. } => (Kind::Sleep, name),
+            Self::Signal { name, .. } => (Kind::Signal, name),
+            Self::Child { name, .. } => (Kind::Child, name),
+            Self::Map { name, .. } => (Kind::Map, name),
+            Self::Await { name, .. } => (Kind::Await, name),
+            Self::Rollback { .. } => (Kind::Rollback, ROLLBACK),
+            Self::Continue { .. } => (Kind::Continue, CONTINUE),
+            Self::Blocked | Self::Diverged { .. } => return None,
+        })
+    }
+}
+
+/// Names under which calls without a name of their own are recorded.
+pub(crate) const ROLLBACK: &str = "rollback";
+pub(crate) const CONTINUE: &str = "continue as new";
 
 /// What a `wf_*` call gets.
 pub(crate) enum Answer {
@@ -212,7 +257,11 @@ impl History {
                 StepStatus::Retrying if row.due_at.is_none_or(|due| due <= clock()) => {
                     self.want = Some(want(Some(position))?);
                 }
-                StepStatus::Waiting | StepStatus::Retrying => self.want = Some(Want::Blocked),
+                // The turn goes on with it.
+                StepStatus::Waiting if kind == Kind::Rollback => self.want = Some(want(Some(position))?),
+                StepStatus::Registered | StepStatus::Waiting | StepStatus::Retrying => {
+                    self.want = Some(Want::Blocked);
+                }
             }
             return Ok(Answer::Unwind);
         }
@@ -223,22 +272,134 @@ impl History {
 
     /// The answer to a call whose value is made on the spot: recorded, or made by `make` and recorded.
     pub(crate) fn value(&mut self, kind: Kind, name: &str, make: impl FnOnce() -> Json) -> Answer {
+        match self.note(kind, name, |row| {
+            row.result = Some(make());
+            Ok(())
+        }) {
+            Ok(Ok(n)) => Answer::Value(self.entries[n as usize - 1].row.result.clone()),
+            Ok(Err(unwind)) => unwind,
+            Err(error) => Answer::Raise(error.into()),
+        }
+    }
+
+    /// Records a call that does not wait for anything, with what `fill` makes of it, or finds it recorded; returns its number,
+    /// or the unwinding.
+    pub(crate) fn note(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        fill: impl FnOnce(&mut StepRow) -> Result<(), Error>,
+    ) -> Result<Result<i32, Answer>, Error> {
         if self.want.is_some() {
-            return Answer::UnwindAgain;
+            return Ok(Err(Answer::UnwindAgain));
         }
         if let Some(position) = self.ask(kind, name) {
-            return Answer::Value(self.entries[position].row.result.clone());
+            return Ok(Ok(self.entries[position].row.n));
         }
         if let Some(departure) = self.departure(&describe(kind, name)) {
             self.want = Some(departure);
-            return Answer::Unwind;
+            return Ok(Err(Answer::Unwind));
         }
-        let result = make();
         let mut row = self.new_row(kind, name);
-        row.result = Some(result.clone());
+        fill(&mut row)?;
+        let n = row.n;
         self.push(row, true);
         self.ask(kind, name);
-        Answer::Value(Some(result))
+        Ok(Ok(n))
+    }
+
+    /// Which of the calls `handles` are done as far as the function may know: recorded when it asked, or found now. With
+    /// fewer than `first` done, that is what it wants.
+    ///
+    /// What it is told has to be the same in every replay. All of them done stays so, and need not be recorded.
+    pub(crate) fn awaited(
+        &mut self,
+        name: &str,
+        handles: &[i32],
+        first: usize,
+        timeout: Option<Interval>,
+    ) -> Result<Result<Vec<i32>, Answer>, Error> {
+        if self.want.is_some() {
+            return Ok(Err(Answer::UnwindAgain));
+        }
+        for handle in handles {
+            let entry = usize::try_from(*handle - 1).ok().and_then(|at| self.entries.get(at));
+            if !entry.is_some_and(|entry| entry.row.begun) {
+                return Err(Error::UnknownHandle(*handle));
+            }
+        }
+        if let Some(position) = self.ask(Kind::Await, name) {
+            let row = &self.entries[position].row;
+            return Ok(match row.status {
+                StepStatus::Completed => Ok(numbers(row.result.as_ref())),
+                StepStatus::Failed | StepStatus::Cancelled => Err(Answer::Raise(row_error(row))),
+                _ => {
+                    self.want = Some(Want::Blocked);
+                    Err(Answer::Unwind)
+                }
+            });
+        }
+        let done = self.done(handles);
+        if done.len() == handles.len() {
+            return Ok(Ok(done));
+        }
+        if done.len() >= first {
+            let noted = self.note(Kind::Await, name, |row| {
+                row.result = Some(Json::from_value(&done.clone().into()));
+                Ok(())
+            })?;
+            return Ok(noted.map(|_| done));
+        }
+        let want = Want::Await {
+            name: name.to_owned(),
+            handles: handles.to_vec(),
+            first,
+            timeout,
+        };
+        self.want = Some(self.departure(&describe(Kind::Await, name)).unwrap_or(want));
+        Ok(Err(Answer::Unwind))
+    }
+
+    /// Those of the calls `handles` that are done.
+    pub(crate) fn done(&self, handles: &[i32]) -> Vec<i32> {
+        let is_done = |handle: &&i32| !self.entries[**handle as usize - 1].row.status.is_open();
+        handles.iter().filter(is_done).copied().collect()
+    }
+
+    /// The position of call `n` if it is open.
+    pub(crate) fn open_at(&self, n: i32) -> Option<usize> {
+        let position = usize::try_from(n - 1).ok()?;
+        self.entries.get(position)?.row.status.is_open().then_some(position)
+    }
+
+    /// Name of a begun call.
+    pub(crate) fn name_of(&self, handle: i32) -> &str {
+        &self.entries[handle as usize - 1].row.name
+    }
+
+    /// A begun call in words.
+    pub(crate) fn describe(&self, handle: i32) -> String {
+        let row = &self.entries[handle as usize - 1].row;
+        describe(row.kind, &row.name)
+    }
+
+    /// The signal that an entry waits for: a begun wait may have another name.
+    pub(crate) fn signal_name(&self, position: usize) -> String {
+        let row = &self.entries[position].row;
+        let signal = row.request.as_ref().and_then(|request| request.field("signal"));
+        let signal = signal.map(|signal| signal.to_value());
+        signal
+            .and_then(|signal| signal.as_str().map(str::to_owned))
+            .unwrap_or_else(|| row.name.clone())
+    }
+
+    /// What a begun call that is done has come to.
+    pub(crate) fn outcome(&self, handle: i32) -> Result<Option<Json>, PgError> {
+        let row = &self.entries[handle as usize - 1].row;
+        match row.status {
+            StepStatus::Failed | StepStatus::Cancelled => Err(row_error(row)),
+            _ => Ok(row.result.clone()),
+        }
     }
 
     /// The answer that the last entry now has, for the call that made it: it does not ask again.
@@ -305,15 +466,16 @@ impl History {
             .map_or(0, |last| last + 1)
     }
 
-    /// Writes values and settings made since the last entry that was written; true if there were any.
-    pub(crate) fn flush(&mut self, now: Timestamp) -> bool {
+    /// Writes what was noted since the last entry that was written; returns where that begins.
+    pub(crate) fn flush(&mut self, now: Timestamp) -> std::ops::Range<usize> {
         let first = self.first_unwritten();
         for entry in &mut self.entries[first..] {
             entry.row.started_at = now;
-            steps::insert(self.run, &entry.row, Some(now));
+            let finished = (!entry.row.status.is_open()).then_some(now);
+            steps::insert(self.run, &entry.row, finished);
             entry.unwritten = false;
         }
-        first < self.entries.len()
+        first..self.entries.len()
     }
 
     /// Forgets values and settings that were not written: the next replay makes them anew.
@@ -359,12 +521,92 @@ impl History {
         &self.entries[position].row
     }
 
+    /// The compensation that is next to be run: the last one that is registered, or is being tried.
+    pub(crate) fn next_compensation(&self) -> Option<usize> {
+        let of_kind = |entry: &Entry| entry.row.kind == Kind::Compensation;
+        let due = |entry: &Entry| matches!(entry.row.status, StepStatus::Registered | StepStatus::Retrying);
+        self.entries.iter().rposition(|entry| of_kind(entry) && due(entry))
+    }
+
+    /// What has become of the compensations that were run, in the order in which they were.
+    pub(crate) fn compensated(&self) -> serde_json::Value {
+        let run = self.entries.iter().rev().map(|entry| &entry.row).filter(|row| {
+            row.kind == Kind::Compensation && matches!(row.status, StepStatus::Completed | StepStatus::Failed)
+        });
+        run.map(|row| {
+            serde_json::json!({
+                "name": row.name,
+                "status": row.status.name(),
+                "error": row.error.as_ref().and_then(|error| error.to_value()["message"].as_str().map(str::to_owned)),
+            })
+        })
+        .collect()
+    }
+
+    /// True if there may be answers of others to be taken.
+    pub(crate) fn expects_answers(&self) -> bool {
+        let answered = |row: &StepRow| row.begun || matches!(row.kind, Kind::Child | Kind::Map);
+        self.entries
+            .iter()
+            .any(|entry| entry.row.status.is_open() && answered(&entry.row))
+    }
+
+    /// True if the run may have started children.
+    pub(crate) fn has_children(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| matches!(entry.row.kind, Kind::Child | Kind::Map))
+    }
+
+    /// True if the function stands at a call that is open, and has not come to its end.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| entry.row.status.is_open() && !entry.row.begun)
+    }
+
+    /// Positions of the begun calls that the run does not end without.
+    pub(crate) fn lingering(&self) -> Vec<usize> {
+        let waits = |row: &StepRow| match row.kind {
+            Kind::Step => true,
+            Kind::Child => {
+                let policy = row
+                    .request
+                    .as_ref()
+                    .map(|request| request.to_value()["on_parent_end"].clone());
+                policy.is_some_and(|policy| policy == "wait")
+            }
+            _ => false,
+        };
+        let open = self.open().into_iter();
+        open.filter(|position| waits(&self.entries[*position].row)).collect()
+    }
+
+    /// The run ends, or is about to: what is open has come to nothing.
+    pub(crate) fn abandon(&mut self, now: Timestamp) {
+        let open = self.open();
+        if !open.is_empty() {
+            steps::abandon(self.run, now);
+        }
+        for position in open {
+            let row = &mut self.entries[position].row;
+            row.status = StepStatus::Cancelled;
+            row.due_at = None;
+        }
+    }
+
     /// Positions of the entries that wait for something.
     pub(crate) fn open(&self) -> Vec<usize> {
         (0..self.entries.len())
             .filter(|i| self.entries[*i].row.status.is_open())
             .collect()
     }
+}
+
+fn numbers(list: Option<&Json>) -> Vec<i32> {
+    let list = list.map(Json::to_value).unwrap_or_default();
+    let numbers = list.as_array().into_iter().flatten();
+    numbers.filter_map(|n| n.as_i64().map(|n| n as i32)).collect()
 }
 
 pub(super) fn describe(kind: Kind, name: &str) -> String {

@@ -151,7 +151,7 @@ impl Turn {
             self.swallowed = true;
             history.take_want();
             if self.wrote {
-                self.commit_here(history);
+                self.commit_here(code, history);
             }
             return Answer::Unwind;
         }
@@ -169,7 +169,7 @@ impl Turn {
             // What comes before the unwinding is not to be lost.
             Here::Unwind => {
                 if self.wrote {
-                    self.commit_here(history);
+                    self.commit_here(code, history);
                 }
                 Answer::Unwind
             }
@@ -184,7 +184,7 @@ impl Turn {
                     || self.own_patience.is_none()
                     || self.recall.commits_at(self.run.run_id, history.len())
                     || self.recall.pace(|pace| pace.is_left_after(self.run.def_id, last));
-                if over && !self.commit_here(history) {
+                if over && !self.commit_here(code, history) {
                     self.between = true;
                     Answer::Unwind
                 } else {
@@ -215,7 +215,7 @@ impl Turn {
             Some(Want::Step { name, index, spec }) => (name, index, spec),
             Some(Want::Signal { name, ask }) => {
                 let now = clock();
-                if scope::as_engine(|| self.take_signal(history, &name, &ask, now)) {
+                if scope::as_engine(|| self.take_signal(code, history, &name, &ask, now)) {
                     return Here::Done(None);
                 }
                 history.note_want(Want::Signal { name, ask });
@@ -233,15 +233,15 @@ impl Turn {
         for _ in 0..2 {
             // What was published comes before a slow step, too.
             let patience = match self.patience(&name) {
-                Some(None) if history.has_unwritten() && !self.commit_here(history) => break,
+                Some(None) if history.has_unwritten() && !self.commit_here(code, history) => break,
                 Some(patience) => patience,
-                None if self.commit_here(history) => None,
+                None if self.commit_here(code, history) => None,
                 None => break,
             };
             match self.attempt(code, &name, &spec, patience, begun) {
                 (Attempt::Done(done), started) => {
                     scope::as_engine(|| {
-                        history.flush(started);
+                        self.write_down(code, history, started);
                         self.record_done(history, &name, index, done, started);
                     });
                     self.last_in_place = Some(name);
@@ -252,7 +252,7 @@ impl Turn {
                         self.recall
                             .pace(|pace| pace.observe_step(self.run.def_id, &name, PATIENCE));
                     }
-                    if self.wrote && !self.commit_here(history) {
+                    if self.wrote && !self.commit_here(code, history) {
                         break;
                     }
                 }
@@ -271,11 +271,11 @@ impl Turn {
     ///
     /// # Errors
     /// Unwinds if the commit fails (a deferred constraint): then the batch has failed.
-    fn commit_here(&mut self, history: &mut History) -> bool {
+    fn commit_here(&mut self, code: &Code, history: &mut History) -> bool {
         process::exit_if_orphaned();
         scope::release_advisory_locks();
         let (version, others) = scope::as_engine(|| {
-            history.flush(clock());
+            self.write_down(code, history, clock());
             if self.commits == 0 {
                 // To the back of the queue, so that the hint is there if this process dies, and in nobody's way.
                 if let Some(ticket) = self.terms.ticket.take() {

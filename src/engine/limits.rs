@@ -2,16 +2,14 @@
 //! limit was and since when.
 
 use crate::engine::code::Code;
-use crate::engine::history::describe;
+use crate::engine::history::{History, describe};
 use crate::engine::step::StepSpec;
-use crate::engine::turn::Turn;
+use crate::engine::turn::{self, Turn};
 use crate::error::Error;
-use crate::hub::hints;
 use crate::pg::errdata::unpack;
 use crate::pg::value::timestamp_text;
-use crate::pg::{Json, PgError, Timestamp, clock};
+use crate::pg::{PgError, Timestamp};
 use crate::store::runs::{self, Limits, Locked, Status};
-use crate::store::steps::Kind;
 use crate::store::timers;
 
 /// A duration in words.
@@ -23,9 +21,10 @@ fn span(micros: i64) -> String {
     }
 }
 
-/// The error of a run whose deadline has passed while it stood at `at`, or at what was `open`.
-pub(super) fn run_timeout(run: &Locked, code: &Code, at: Option<String>, open: &[(Kind, String)]) -> PgError {
-    let open: Vec<String> = open.iter().map(|(kind, name)| describe(*kind, name)).collect();
+/// The error of a run whose deadline has passed while it stood at `at`, or at what is open.
+pub(super) fn run_timeout(run: &Locked, code: &Code, history: &History, at: Option<String>) -> PgError {
+    let open = history.open().into_iter().map(|position| history.row(position));
+    let open: Vec<String> = open.map(|row| describe(row.kind, &row.name)).collect();
     let stood = match at {
         Some(at) => format!("It stood at {at}."),
         None if !open.is_empty() => format!("It stood at {}.", open.join(", ")),
@@ -66,18 +65,17 @@ fn start_timeout(limits: Limits) -> PgError {
 /// Ends the runs among those whose timers were due that should have begun by now, so that they end also where no executor
 /// comes to them.
 pub(super) fn expire_starts(moved: impl Iterator<Item = timers::Position>) {
-    for position in moved.filter(|position| position.n == timers::START_BY) {
-        let Some(limits) = runs::limits(position.run) else {
-            continue;
-        };
-        let error = Json::from_value(&start_timeout(limits).to_json());
-        let now = clock();
-        if let Some(deadline) = runs::expire_start(position.run, &error, now) {
-            // One that is due too may be in others' hands.
-            if let Some(deadline) = deadline.filter(|deadline| *deadline > now) {
-                timers::delete(deadline, position.run, timers::DEADLINE);
-            }
-            hints::ended(position.run);
+    let overdue: Vec<_> = moved
+        .filter(|position| position.n == timers::START_BY)
+        .map(|position| position.run)
+        .collect();
+    if overdue.is_empty() {
+        return;
+    }
+    // One that an executor has locked is being begun.
+    for run in runs::lock(&overdue).iter().filter(|run| run.status == Status::Pending) {
+        if let Some(limits) = runs::limits(run.run_id) {
+            turn::give_up(run, &start_timeout(limits));
         }
     }
 }

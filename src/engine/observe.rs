@@ -59,13 +59,20 @@ pub(crate) fn result(id: &str, wait: Interval) -> Result<Option<Json>, Error> {
         return Err(not_ended(id, &first, hint));
     }
     // Replay wakes nobody: a standby has to look.
-    let registered = !txn::in_recovery() && results::wait_for(first.run_id);
+    let register = |run| !txn::in_recovery() && results::wait_for(run);
+    let (mut waits_for, mut registered) = (first.run_id, register(first.run_id));
     let last = guard::catch(|| {
         loop {
             let run = scope::as_engine(|| whole(id, caller)).unwrap_or_else(|error| error.throw());
             let rest = until - clock();
             if !run.status.is_open() || rest <= 0 {
                 return run;
+            }
+            if run.run_id != waits_for {
+                // It has been continued as a new run, which may have ended since.
+                results::stop_waiting();
+                (waits_for, registered) = (run.run_id, register(run.run_id));
+                continue;
             }
             // Without a place in shared memory nobody wakes us: then, and only then, look again from time to time.
             latch::wait(Some(if registered { rest } else { rest.min(UNREGISTERED_PAUSE) }));
@@ -99,11 +106,13 @@ fn outcome(id: &str, run: Found) -> Result<Option<Json>, Error> {
                 reason,
             })
         }
-        Status::Pending | Status::Running | Status::Waiting => Err(not_ended(
-            id,
-            &run,
-            "Wait for it with wf_result(id, wait => '10 s'), or ask wf_status(id).",
-        )),
+        Status::Pending | Status::Running | Status::Waiting | Status::Compensating | Status::Continued => {
+            Err(not_ended(
+                id,
+                &run,
+                "Wait for it with wf_result(id, wait => '10 s'), or ask wf_status(id).",
+            ))
+        }
     }
 }
 

@@ -15,9 +15,9 @@ use crate::error::{CANCELLED, Error};
 use crate::hub::slots;
 use crate::pg::errdata::QUERY_CANCELED;
 use crate::pg::{Json, PgError, RunId, Timestamp, clock, guard, txn};
+use crate::store::inbox;
 use crate::store::ready::Ticket;
 use crate::store::runs::{Locked, Status};
-use crate::store::{inbox, steps};
 
 /// A call of the function that has come to an end.
 pub(super) struct Passage {
@@ -113,7 +113,7 @@ impl Turn {
             Ok(true) => {}
             // What it wanted is forgotten: it may have been another version that wanted it.
             Ok(false) => return Break(self.want_alone(history)),
-            Err(error) => return Break(self.close(Status::Failed, None, Some(&error))),
+            Err(error) => return Break(self.fail(&code, history, Status::Failed, &error)),
         }
         let now = clock();
         if std::mem::take(&mut self.between) {
@@ -128,6 +128,7 @@ impl Turn {
             // Whatever the function made of the unwinding (an error, or a value of a language that swallowed it).
             return match self.fulfil(&code, &mut history, want, now) {
                 Some(End::Alone) => Break(self.want_alone(history)),
+                Some(End::Yield) => Break(self.yield_turn(history)),
                 Some(end) => {
                     // Unless the run has ended: then nobody asks for it.
                     if history.len() >= LONG {
@@ -140,7 +141,7 @@ impl Turn {
             };
         }
         match outcome {
-            Ok(result) => Break(self.returned(&mut history, result, now)),
+            Ok(result) => Break(self.returned(&code, history, result, now)),
             Err(error) if error.sqlstate == QUERY_CANCELED && slots::take_cancel() => {
                 // Interrupted in the function's own code: it goes on to its next call, to be told there.
                 let asked = inbox::take_cancels(self.run.run_id).into_iter().next();
@@ -157,16 +158,12 @@ impl Turn {
                 Continue(history)
             }
             Err(error) => {
-                history.flush(now);
-                if !history.open().is_empty() {
-                    steps::abandon(self.run.run_id, now);
-                }
                 let status = if error.sqlstate == CANCELLED {
                     Status::Cancelled
                 } else {
                     Status::Failed
                 };
-                Break(self.close(status, None, Some(&error)))
+                Break(self.fail(&code, history, status, &error))
             }
         }
     }
@@ -181,20 +178,19 @@ impl Turn {
     ) -> End {
         if let Some(reason) = self.cancel.take() {
             // It does not get to a call at which it could be told: no more waiting for it.
-            history.flush(now);
-            return self.close(Status::Cancelled, None, Some(&Error::Cancelled { reason }.into()));
+            return self.fail(code, history, Status::Cancelled, &Error::Cancelled { reason }.into());
         }
         // A timer's milliseconds may end a little before the deadline does.
         if patience.is_none() || self.expired(now) {
-            return self.expire(code, Some("its own code".to_owned()));
+            return self.expire(code, &mut history, Some("its own code".to_owned()));
         }
         self.recall
             .pace(|pace| pace.observe_step(self.run.def_id, "", PATIENCE));
         self.want_alone(history)
     }
 
-    fn returned(&mut self, history: &mut History, result: Option<Json>, now: Timestamp) -> End {
-        history.flush(now);
+    fn returned(&mut self, code: &Code, mut history: History, result: Option<Json>, now: Timestamp) -> End {
+        self.write_down(code, &mut history, now);
         let refused = match history.unasked() {
             Some(expected) => Some(Error::Diverged {
                 expected,
@@ -202,9 +198,21 @@ impl Turn {
             }),
             None => step::check_size(result.as_ref(), || "result of the workflow".to_owned()).err(),
         };
-        match refused {
-            Some(error) => self.close(Status::Failed, None, Some(&error.into())),
-            None => self.close(Status::Completed, result.as_ref(), None),
+        if let Some(error) = refused {
+            return self.fail(code, history, Status::Failed, &error.into());
         }
+        if self.lingers
+            && let Some(reason) = self.cancel.take()
+        {
+            return self.fail(code, history, Status::Cancelled, &Error::Cancelled { reason }.into());
+        }
+        if !history.lingering().is_empty() {
+            // It has no end before what it has begun has one; then it returns once more.
+            let end = self.wait(&history);
+            self.recall.keep(self.run.run_id, txn::current_id(), history);
+            return end;
+        }
+        history.abandon(now);
+        self.close(Status::Completed, result.as_ref(), None)
     }
 }

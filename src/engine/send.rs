@@ -82,15 +82,21 @@ pub(crate) fn flush_hints() {
     }
 }
 
-fn wake(run: &Brief) {
-    let collected = calls::is_acting()
-        && SENT.with_borrow_mut(|sent| {
-            sent.as_mut()
-                .map(|sent| sent.insert(run.run_id, (run.owner, run.priority)))
-                .is_some()
-        });
+/// Makes a run ready that something has been sent to by the engine itself.
+pub(crate) fn tell(run: RunId, owner: Oid, priority: i16) {
+    let collected =
+        SENT.with_borrow_mut(|sent| sent.as_mut().map(|sent| sent.insert(run, (owner, priority))).is_some());
     if !collected {
-        ready::insert(run.owner, i32::from(run.priority), run.run_id);
-        hints::ready(run.owner);
+        ready::insert(owner, i32::from(priority), run);
+        hints::ready(owner);
     }
+}
+
+fn wake(run: &Brief) {
+    // Code that runs at the commit itself, in no step, comes too late for what is collected.
+    if calls::is_acting() {
+        return tell(run.run_id, run.owner, run.priority);
+    }
+    ready::insert(run.owner, i32::from(run.priority), run.run_id);
+    hints::ready(run.owner);
 }

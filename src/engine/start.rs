@@ -4,7 +4,7 @@ use crate::engine::{calls, define, step};
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, scope};
-use crate::store::runs::{self, Found, NewRun};
+use crate::store::runs::{self, Found, Locked, NewRun, Parent};
 use crate::store::{ready, timers};
 
 /// Arguments of `wf_start`.
@@ -26,6 +26,8 @@ pub(crate) enum OnConflict {
     UseExisting,
     Fail,
     StartNew,
+    /// A new run, or an error if one is open: children.
+    Anew,
 }
 
 impl OnConflict {
@@ -49,6 +51,68 @@ const PRIORITIES: std::ops::RangeInclusive<i32> = -1000..=1000;
 
 /// Starts a workflow, or finds it started; returns its id.
 pub(crate) fn start(start: Start) -> Result<String, Error> {
+    insert(start, None, 0)
+}
+
+/// Starts a workflow as a child. As its owner.
+pub(crate) fn start_child(start: Start, parent: Parent, depth: i16) -> Result<(), Error> {
+    insert(start, Some(parent), depth).map(|_| ())
+}
+
+/// Starts the run that goes on in the place of `run`, on the newest code of its workflow; returns its run id. As its owner.
+pub(crate) fn start_next(run: &Locked, workflow: &str, input: &Json) -> Result<RunId, Error> {
+    let now = clock();
+    let resolved = define::resolve(workflow, input)?;
+    // Of the same length, from now on.
+    let begun = run.start_at.or(run.started_at).unwrap_or(now);
+    let deadline = run.deadline.map(|deadline| now.saturating_add(deadline - begun));
+    let next = NewRun {
+        run_id: RunId::generate(),
+        id: &run.id,
+        seq: run.seq + 1,
+        def_id: resolved.def_id,
+        owner: run.owner,
+        priority: i32::from(run.priority),
+        input,
+        created_at: now,
+        deadline,
+        start_at: None,
+        start_by: None,
+        depth: i32::from(run.depth),
+        parent: run.parent,
+    };
+    scope::as_engine(|| {
+        if runs::insert(&next) {
+            make_ready(&next);
+            Ok(next.run_id)
+        } else {
+            Err(Error::UnknownInstance(run.id.clone()))
+        }
+    })
+}
+
+/// A run that was inserted waits for its time, or for its first turn.
+fn make_ready(run: &NewRun) {
+    hints::started(run.run_id);
+    match run.start_at {
+        Some(at) => {
+            timers::insert(at, run.run_id, timers::START, run.owner, run.priority);
+            hints::timer(at);
+        }
+        None => {
+            ready::insert(run.owner, run.priority, run.run_id);
+            hints::ready(run.owner);
+        }
+    }
+    for (limit, n) in [(run.deadline, timers::DEADLINE), (run.start_by, timers::START_BY)] {
+        if let Some(limit) = limit {
+            timers::insert(limit, run.run_id, n, run.owner, run.priority);
+            hints::timer(limit);
+        }
+    }
+}
+
+fn insert(start: Start, parent: Option<Parent>, depth: i16) -> Result<String, Error> {
     let owner = scope::current_user();
     check_text("workflow", &start.workflow, MAX_ID)?;
     if let Some(id) = &start.id {
@@ -109,53 +173,33 @@ pub(crate) fn start(start: Start) -> Result<String, Error> {
     let id = start.id.clone().unwrap_or_else(|| run_id.to_string());
 
     scope::as_engine(|| {
-        let mut seq = 1;
-        let inserted = loop {
-            let run = NewRun {
-                run_id,
-                id: &id,
-                seq,
-                def_id: resolved.def_id,
-                owner,
-                priority,
-                input: &start.input,
-                created_at: now,
-                deadline,
-                start_at,
-                start_by,
-            };
-            if runs::insert(&run) {
-                break true;
-            }
+        let mut run = NewRun {
+            run_id,
+            id: &id,
+            seq: 1,
+            def_id: resolved.def_id,
+            owner,
+            priority,
+            input: &start.input,
+            created_at: now,
+            deadline,
+            start_at,
+            start_by,
+            depth: i32::from(depth),
+            parent,
+        };
+        while !runs::insert(&run) {
             // Gone again if a purge came in between: then the insert succeeds now.
             let Some(existing) = runs::by_id(&id) else { continue };
-            if start.on_conflict == OnConflict::StartNew && !existing.status.is_open() {
+            let anew = matches!(start.on_conflict, OnConflict::StartNew | OnConflict::Anew);
+            if anew && !existing.status.is_open() {
                 check_access(&id, existing.owner, owner)?;
-                seq = existing.seq + 1;
+                run.seq = existing.seq + 1;
                 continue;
             }
-            check_same(&id, &existing, &start, &resolved.function, owner)?;
-            break false;
-        };
-        if inserted {
-            hints::started(run_id);
-            match start_at {
-                Some(at) => {
-                    timers::insert(at, run_id, timers::START, owner, priority);
-                    hints::timer(at);
-                }
-                None => {
-                    ready::insert(owner, priority, run_id);
-                    hints::ready(owner);
-                }
-            }
-            for (limit, n) in [(deadline, timers::DEADLINE), (start_by, timers::START_BY)] {
-                if let Some(limit) = limit {
-                    timers::insert(limit, run_id, n, owner, priority);
-                    hints::timer(limit);
-                }
-            }
+            return check_same(&id, &existing, &start, &resolved.function, owner);
         }
+        make_ready(&run);
         Ok(())
     })
     .map(|()| id.clone())
@@ -174,7 +218,7 @@ fn check_same(id: &str, existing: &Found, start: &Start, function: &str, caller:
     if !own {
         return exists("It belongs to another role.".to_owned());
     }
-    if start.on_conflict == OnConflict::Fail {
+    if matches!(start.on_conflict, OnConflict::Fail | OnConflict::Anew) {
         return exists(format!("Its status is {}.", existing.status.name()));
     }
     if existing.function != function {

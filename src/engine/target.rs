@@ -29,6 +29,17 @@ pub(crate) fn run(target: &str, input: &Json) -> Option<Json> {
     }
 }
 
+/// The rows of a query with the input as `$1`, as a step with this text as its target would give them.
+///
+/// # Errors
+/// Unwinds with the query's own error, or ours if it returns no rows at all.
+pub(crate) fn run_query(sql: &str, input: &Json) -> Json {
+    let _running = Running::begin();
+    run_sql(sql, input)
+        .filter(Json::is_array)
+        .unwrap_or_else(|| Error::NotAQuery.throw())
+}
+
 /// The functions that a name means under the `search_path` in force.
 ///
 /// # Errors

@@ -19,13 +19,13 @@ use crate::engine::history::History;
 use crate::engine::passage::Passage;
 use crate::engine::recall::Recall;
 use crate::engine::step::Attempt;
-use crate::engine::{calls, limits, target};
+use crate::engine::{calls, child, limits, send, target};
 use crate::error::Error;
 use crate::hub::{hints, slots};
 use crate::pg::{Json, PgError, Timestamp, catalog, clock, interrupt, process, scope, txn};
 use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked, Status};
-use crate::store::{inbox, steps, timers};
+use crate::store::{answers, inbox, steps, timers};
 
 /// What the transaction around a turn is like.
 pub(crate) struct Terms {
@@ -84,14 +84,16 @@ pub(crate) fn take(run: Locked, terms: Terms, recall: &Rc<Recall>) -> Ended {
 pub(crate) fn give_up(run: &Locked, error: &PgError) {
     let now = clock();
     steps::abandon(run.run_id, now);
-    end(run, run.started_at.unwrap_or(now), Status::Failed, None, Some(error));
+    child::release(run);
+    let error = Json::from_value(&error.to_json());
+    end(run, run.started_at.unwrap_or(now), Status::Failed, None, Some(&error));
 }
 
-/// Writes the end of a run, takes its deadline's timer away and tells who waits for it.
-fn end(run: &Locked, started: Timestamp, status: Status, result: Option<&Json>, error: Option<&PgError>) {
-    let error = error.map(|error| Json::from_value(&error.to_json()));
+/// Writes the end of a run, takes its deadline's timer away and tells who waits for it: clients, and the run that it is a
+/// child of.
+fn end(run: &Locked, started: Timestamp, status: Status, result: Option<&Json>, error: Option<&Json>) {
     let now = clock();
-    runs::close(run.run_id, status, result, error.as_ref(), started, now);
+    runs::close(run.run_id, status, result, error, started, now);
     if let Some(deadline) = run.deadline.filter(|deadline| *deadline > now) {
         timers::delete(deadline, run.run_id, timers::DEADLINE);
     }
@@ -101,6 +103,23 @@ fn end(run: &Locked, started: Timestamp, status: Status, result: Option<&Json>, 
         timers::delete(start_by, run.run_id, timers::START_BY);
     }
     hints::ended(run.run_id);
+    if let Some(parent) = run.parent.filter(|_| status != Status::Continued) {
+        // Where in the child it was stands with the child; through many parents it would grow beyond reading.
+        let error = error.map(|error| {
+            let context = Some(format!("child \"{}\"", run.id));
+            let error = PgError::from_json(&error.to_value());
+            Json::from_value(&PgError { context, ..error }.to_json())
+        });
+        answers::give(
+            parent.run_id,
+            parent.n,
+            parent.item,
+            status.name(),
+            result,
+            error.as_ref(),
+        );
+        send::tell(parent.run_id, run.owner, run.priority);
+    }
 }
 
 pub(crate) struct Turn {
@@ -135,6 +154,12 @@ pub(crate) struct Turn {
     pub(super) swallowed: bool,
     /// The function's own code was interrupted once for no reason that is known.
     pub(super) stray: bool,
+    /// The run has failed and undoes what it has done.
+    pub(super) compensating: bool,
+    /// Its function had come to its end when the turn began, and the run waited for what it has begun.
+    pub(super) lingers: bool,
+    /// It may have started children.
+    pub(super) has_children: bool,
     /// The last call in place came to no step that it could run.
     pub(super) in_vain: bool,
     /// The last step that was run in place, if the procedure has not gone on to another since.
@@ -144,7 +169,7 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    fn new(run: Locked, terms: Terms, recall: Rc<Recall>, now: Timestamp) -> Self {
+    pub(super) fn new(run: Locked, terms: Terms, recall: Rc<Recall>, now: Timestamp) -> Self {
         Self {
             started: run.started_at.unwrap_or(now),
             run,
@@ -164,6 +189,9 @@ impl Turn {
             long: false,
             swallowed: false,
             stray: false,
+            compensating: false,
+            lingers: false,
+            has_children: false,
             in_vain: false,
             last_in_place: None,
             tried: None,
@@ -190,9 +218,14 @@ impl Turn {
     pub(super) fn begin(mut self, now: Timestamp) -> Ended {
         let mut history = History::empty(self.run.run_id);
         match self.prepare(&mut history, now) {
+            Ok(Some(code)) if self.compensating => {
+                let end = self.compensate(&code, history);
+                self.ended(end)
+            }
             Ok(Some(code)) => self.play(code, history),
             Ok(None) => self.ended(End::Settled),
             Err(error) => {
+                self.has_children = true;
                 let end = self.close(Status::Failed, None, Some(&error));
                 self.ended(end)
             }
@@ -214,24 +247,36 @@ impl Turn {
             return Ok(None);
         }
         let code = self.load_code()?;
+        if !pending {
+            let kept = self.recall.history(self.run.run_id, self.run.version);
+            *history = kept.unwrap_or_else(|| History::load(self.run.run_id));
+            self.has_children = history.has_children();
+        }
+        self.compensating = self.run.status == Status::Compensating;
+        if self.compensating {
+            return Ok(Some(code));
+        }
         if self.expired(now) {
-            self.expire(&code, None);
+            self.expire(&code, history, None);
             return Ok(None);
         }
         if pending {
             return Ok(Some(code));
         }
-        let kept = self.recall.history(self.run.run_id, self.run.version);
-        *history = kept.unwrap_or_else(|| History::load(self.run.run_id));
-        let news = self.settle_open(history, now);
-        // A hint for nothing: back to waiting, without a replay.
+        let news = self.settle_open(&code, history, now);
         if self.run.status == Status::Waiting && !news {
+            // A hint for nothing, or for something that the function does not stand at: back to waiting, without a replay.
+            if self.wrote {
+                self.wait(history);
+                let history = std::mem::replace(history, History::empty(self.run.run_id));
+                self.recall.keep(self.run.run_id, txn::current_id(), history);
+            }
             return Ok(None);
         }
         Ok(Some(code))
     }
 
-    fn load_code(&mut self) -> Result<Rc<Code>, PgError> {
+    pub(super) fn load_code(&mut self) -> Result<Rc<Code>, PgError> {
         self.generation = catalog::functions_generation();
         let code = code::load(self.run.def_id, self.run.owner)?;
         // An old version was restored, under a lock that others wait for.
@@ -410,7 +455,12 @@ impl Turn {
 
     /// The run's row says that it is on its way, and changes with its history.
     pub(super) fn set_running(&self) {
-        runs::set_open(self.run.run_id, Status::Running, None, self.started);
+        let status = if self.compensating {
+            Status::Compensating
+        } else {
+            Status::Running
+        };
+        runs::set_open(self.run.run_id, status, None, self.started);
     }
 
     /// A cancel that was taken out of its table and not delivered would be lost with this turn.
@@ -431,13 +481,21 @@ impl Turn {
     }
 
     /// The run's deadline has passed: it fails, whatever it stands at. `at`: that, if no open entry says it.
-    pub(super) fn expire(&mut self, code: &Code, at: Option<String>) -> End {
-        let open = steps::abandon(self.run.run_id, clock());
-        let error = limits::run_timeout(&self.run, code, at, &open);
-        self.close(Status::Failed, None, Some(&error))
+    pub(super) fn expire(&mut self, code: &Code, history: &mut History, at: Option<String>) -> End {
+        let error = limits::run_timeout(&self.run, code, history, at);
+        let history = std::mem::replace(history, History::empty(self.run.run_id));
+        self.fail(code, history, Status::Failed, &error)
     }
 
     pub(super) fn close(&mut self, status: Status, result: Option<&Json>, error: Option<&PgError>) -> End {
+        let error = error.map(|error| Json::from_value(&error.to_json()));
+        self.close_with(status, result, error.as_ref())
+    }
+
+    pub(super) fn close_with(&mut self, status: Status, result: Option<&Json>, error: Option<&Json>) -> End {
+        if self.has_children {
+            child::release(&self.run);
+        }
         end(&self.run, self.started, status, result, error);
         End::Settled
     }

@@ -21,6 +21,7 @@ pub(crate) mod types {
 
     pub(crate) const BOOL: Oid = pg_sys::BOOLOID;
     pub(crate) const INT4: Oid = pg_sys::INT4OID;
+    pub(crate) const INT4S: Oid = pg_sys::INT4ARRAYOID;
     pub(crate) const INT8: Oid = pg_sys::INT8OID;
     pub(crate) const JSONB: Oid = pg_sys::JSONBOID;
     pub(crate) const OID: Oid = pg_sys::OIDOID;

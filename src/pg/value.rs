@@ -51,8 +51,43 @@ impl Json {
         }
     }
 
+    /// JSON null.
+    pub(crate) fn null() -> Self {
+        Self::parse("null")
+    }
+
     pub(crate) fn from_value(value: &serde_json::Value) -> Self {
         Self::parse(&value.to_string())
+    }
+
+    /// An object of fields whose values are JSON text; those without one are left out. User data goes through as it is, not
+    /// by way of floating-point numbers.
+    pub(crate) fn object(fields: &[(&str, Option<String>)]) -> Self {
+        let fields = fields.iter().filter_map(|(key, value)| {
+            let value = value.as_ref()?;
+            Some(format!("{}:{value}", serde_json::Value::from(*key)))
+        });
+        Self::parse(&format!("{{{}}}", fields.collect::<Vec<_>>().join(",")))
+    }
+
+    /// The value of a key, if this is an object that has it.
+    pub(crate) fn field(&self, key: &str) -> Option<Self> {
+        // SAFETY: jsonb -> text gives a jsonb or NULL.
+        unsafe {
+            let key = Argument::to_arg(key);
+            let datum = pgrx::direct_function_call_as_datum(pg_sys::jsonb_object_field, &[Some(self.datum()), key]);
+            datum.map(|datum| Self::copy(datum))
+        }
+    }
+
+    pub(crate) fn is_array(&self) -> bool {
+        self.to_text().starts_with('[')
+    }
+
+    /// Number of elements of an array.
+    pub(crate) fn array_length(&self) -> i32 {
+        // SAFETY: a jsonb that is an array.
+        unsafe { pgrx::direct_function_call::<i32>(pg_sys::jsonb_array_length, &[Some(self.datum())]) }.unwrap_or(0)
     }
 
     /// Points at memory of `self`: valid as long as `self` is.
@@ -251,6 +286,14 @@ impl Interval {
         }
     }
 
+    pub(crate) fn from_micros(micros: i64) -> Self {
+        Self {
+            months: 0,
+            days: 0,
+            micros,
+        }
+    }
+
     /// Length in microseconds, with months of 30 and days of 24 hours, as Postgres compares intervals.
     pub(crate) fn micros(self) -> i64 {
         const DAY: i64 = 86_400_000_000;
@@ -366,6 +409,14 @@ impl Argument for Vec<RunId> {
     fn to_arg(&self) -> Option<Datum> {
         let mut elements: Vec<Datum> = self.iter().map(|id| Datum::from(id.0.as_ptr())).collect();
         Some(array(&mut elements, pg_sys::UUIDOID, 16, false, b'c'))
+    }
+}
+
+/// An `integer[]`.
+impl Argument for Vec<i32> {
+    fn to_arg(&self) -> Option<Datum> {
+        let mut elements: Vec<Datum> = self.iter().map(|number| Datum::from(*number)).collect();
+        Some(array(&mut elements, pg_sys::INT4OID, 4, true, b'i'))
     }
 }
 

@@ -8,6 +8,8 @@ statement!(TAKE, "signal_take", UUID, TEXT, INT4, TIMESTAMPTZ, INT8);
 statement!(REFUSE, "signal_refuse", UUID, INT8, TEXT);
 statement!(ASK, "control_insert", UUID, TEXT, TEXT, TIMESTAMPTZ, OID);
 statement!(ANSWER, "control_take", UUID);
+statement!(FORWARD_SIGNALS, "signals_forward", UUID, UUID);
+statement!(FORWARD_CONTROLS, "controls_forward", UUID, UUID);
 
 /// Keeps a signal for the run; false if its key was sent before.
 pub(crate) fn send(run: RunId, name: &str, payload: &Json, key: Option<&str>, at: Timestamp, by: Oid) -> bool {
@@ -41,4 +43,10 @@ pub(crate) fn ask(run: RunId, action: Action, reason: Option<&str>, at: Timestam
 /// Takes what was asked of a run: the reason of each request for a cancel.
 pub(crate) fn take_cancels(run: RunId) -> Vec<Option<String>> {
     ANSWER.query(&[&run], |row| row.get(1))
+}
+
+/// What was sent to a run and not taken goes to the next run of its id.
+pub(crate) fn forward(run: RunId, next: RunId) {
+    FORWARD_SIGNALS.run(&[&run, &next]);
+    FORWARD_CONTROLS.run(&[&run, &next]);
 }

@@ -2,6 +2,8 @@
 //! `sql/queries/`, where it can be read without Rust. Everything here runs inside `pg::scope::as_engine` or in a worker's
 //! engine state.
 
+pub(crate) mod answers;
+pub(crate) mod branches;
 pub(crate) mod cache;
 pub(crate) mod definitions;
 pub(crate) mod functions;

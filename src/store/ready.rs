@@ -1,10 +1,12 @@
 //! `ready`: runs that are ready for a turn.
 
+use super::branches::Branch;
 use super::statement;
 use crate::pg::value::{Argument, Tid};
 use crate::pg::{Oid, RunId};
 
 statement!(INSERT, "ready_insert", OID, INT4, UUID);
+statement!(BRANCHES, "ready_branches", OID, INT4, UUID, INT4, INT4, INT4);
 statement!(RETAKE, "ready_retake", TID, UUID);
 statement!(CLAIM, "ready_claim", OID, INT4, UUIDS, INT4, INT8);
 statement!(DELETE, "ready_delete", TIDS);
@@ -16,6 +18,8 @@ statement!(OWNERS, "ready_owners");
 pub(crate) struct Ticket {
     place: Tid,
     pub(crate) run_id: RunId,
+    /// What is ready is not the run itself but a branch of it.
+    pub(crate) branch: Option<Branch>,
     pub(crate) position: Position,
 }
 
@@ -44,11 +48,17 @@ pub(crate) fn insert_ticket(owner: Oid, priority: i32, run: RunId) -> Option<Tic
     INSERT.first(&[&owner, &priority, &run], |row| Ticket {
         place: row.need(0),
         run_id: run,
+        branch: None,
         position: Position {
             priority: row.need(1),
             seq: row.need(2),
         },
     })
+}
+
+/// Makes branches of a run ready: the items of a call from `first` to `last`. The caller also notes a hint.
+pub(crate) fn insert_branches(owner: Oid, priority: i32, run: RunId, n: i32, first: i32, last: i32) {
+    BRANCHES.run(&[&owner, &priority, &run, &n, &first, &last]);
 }
 
 /// Claims a row that this process knows of an earlier transaction, if nobody else has claimed or deleted it.
@@ -59,13 +69,21 @@ pub(crate) fn retake(ticket: Ticket) -> Option<Ticket> {
 /// Claims up to `count` rows of a role behind a position, leaving out runs known to be held by another executor.
 pub(crate) fn claim(owner: Oid, count: u32, except: &Vec<RunId>, after: Position) -> Vec<Ticket> {
     let args: [&dyn Argument; 5] = [&owner, &(count as i32), except, &i32::from(after.priority), &after.seq];
-    CLAIM.query(&args, |row| Ticket {
-        place: row.need(0),
-        run_id: row.need(1),
-        position: Position {
-            priority: row.need(2),
-            seq: row.need(3),
-        },
+    CLAIM.query(&args, |row| {
+        let run_id = row.need(1);
+        Ticket {
+            place: row.need(0),
+            run_id,
+            branch: row.get(4).map(|n| Branch {
+                run_id,
+                n,
+                item: row.need(5),
+            }),
+            position: Position {
+                priority: row.need(2),
+                seq: row.need(3),
+            },
+        }
     })
 }
 

@@ -16,6 +16,10 @@ statement!(
     TIMESTAMPTZ,
     TIMESTAMPTZ,
     TIMESTAMPTZ,
+    INT4,
+    UUID,
+    INT4,
+    INT4,
     TIMESTAMPTZ
 );
 statement!(FIND, "run_find", TEXT);
@@ -26,9 +30,12 @@ statement!(EXISTING, "run_exists", UUIDS);
 statement!(WAITS, "run_waits", UUID, TEXT, TEXT, TIMESTAMPTZ);
 statement!(CLOSE, "run_close", UUID, TEXT, JSONB, JSONB, TIMESTAMPTZ, TIMESTAMPTZ);
 statement!(LIMITS, "run_limits", UUID);
-statement!(EXPIRE_START, "run_expire_start", UUID, JSONB, TIMESTAMPTZ);
 statement!(GET, "run_get", UUID);
 statement!(VALUE, "value_get", UUID, TEXT);
+statement!(ERROR, "run_error", UUID);
+statement!(COMPENSATES, "run_compensates", UUID, JSONB, TIMESTAMPTZ);
+statement!(CHILDREN, "children_open", UUID);
+statement!(NEXT, "run_next", UUID);
 
 /// Where a run stands. `running` is written only when a run commits in the middle of its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +43,13 @@ pub(crate) enum Status {
     Pending,
     Running,
     Waiting,
+    /// It has failed or was cancelled and undoes what it has done.
+    Compensating,
     Completed,
     Failed,
     Cancelled,
+    /// The next run of its id goes on.
+    Continued,
 }
 
 impl Status {
@@ -47,9 +58,11 @@ impl Status {
             Self::Pending => "pending",
             Self::Running => "running",
             Self::Waiting => "waiting",
+            Self::Compensating => "compensating",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Continued => "continued",
         }
     }
 
@@ -60,13 +73,24 @@ impl Status {
             "completed" => Self::Completed,
             "failed" => Self::Failed,
             "cancelled" => Self::Cancelled,
+            "compensating" => Self::Compensating,
+            "continued" => Self::Continued,
             _ => Self::Pending,
         }
     }
 
     pub(crate) fn is_open(self) -> bool {
-        matches!(self, Self::Pending | Self::Running | Self::Waiting)
+        matches!(self, Self::Pending | Self::Running | Self::Waiting | Self::Compensating)
     }
+}
+
+/// The call of another run that a run is the child of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Parent {
+    pub(crate) run_id: RunId,
+    pub(crate) n: i32,
+    /// Of a map; 0 otherwise.
+    pub(crate) item: i32,
 }
 
 /// A run about to be inserted.
@@ -82,6 +106,9 @@ pub(crate) struct NewRun<'a> {
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) start_at: Option<Timestamp>,
     pub(crate) start_by: Option<Timestamp>,
+    /// Parents above it.
+    pub(crate) depth: i32,
+    pub(crate) parent: Option<Parent>,
 }
 
 /// Inserts a run; false if the id has a run of that number already. Waits for a transaction that is inserting the same.
@@ -99,6 +126,10 @@ pub(crate) fn insert(run: &NewRun) -> bool {
                 &run.created_at,
                 &run.deadline,
                 &run.start_at,
+                &run.depth,
+                &run.parent.map(|parent| parent.run_id),
+                &run.parent.map(|parent| parent.n),
+                &run.parent.map(|parent| parent.item),
                 &run.start_by,
             ],
             |_| (),
@@ -173,6 +204,9 @@ pub(crate) struct Locked {
     pub(crate) controlled: bool,
     /// The transaction that wrote the row last.
     pub(crate) version: i32,
+    pub(crate) depth: i16,
+    pub(crate) seq: i32,
+    pub(crate) parent: Option<Parent>,
 }
 
 /// Locks those of `ids` that no other executor holds.
@@ -190,7 +224,14 @@ pub(crate) fn lock(ids: &Vec<RunId>) -> Vec<Locked> {
         start_at: row.get(9),
         controlled: row.need(10),
         version: row.need(11),
-        start_by: row.get(12),
+        depth: row.need(12),
+        seq: row.need(13),
+        parent: row.get(14).map(|run_id| Parent {
+            run_id,
+            n: row.need(15),
+            item: row.need(16),
+        }),
+        start_by: row.get(17),
     })
 }
 
@@ -237,12 +278,6 @@ pub(crate) fn limits(run: RunId) -> Option<Limits> {
     })
 }
 
-/// Ends a run that has not begun, as its one writer for this statement. `None` if it has begun, or an executor holds it;
-/// otherwise its deadline, if it has one.
-pub(crate) fn expire_start(run: RunId, error: &Json, at: Timestamp) -> Option<Option<Timestamp>> {
-    EXPIRE_START.first(&[&run, error, &at], |row| row.get(0))
-}
-
 /// Everything about a run as one object.
 pub(crate) fn get(run: RunId) -> Option<Json> {
     GET.first(&[&run], |row| row.need(0))
@@ -251,4 +286,41 @@ pub(crate) fn get(run: RunId) -> Option<Json> {
 /// The value last published under `name`.
 pub(crate) fn published(run: RunId, name: &str) -> Option<Json> {
     VALUE.first(&[&run, &name], |row| row.get(0)).flatten()
+}
+
+/// The error that a run which is compensating will end with.
+pub(crate) fn error(run: RunId) -> Option<Json> {
+    ERROR.first(&[&run], |row| row.get(0)).flatten()
+}
+
+/// The run has failed with `error` and undoes what it has done.
+pub(crate) fn compensates(run: RunId, error: &Json, started_at: Timestamp) {
+    COMPENSATES.run(&[&run, error, &started_at]);
+}
+
+/// A child that is open, and what its parent's call says is to become of it.
+pub(crate) struct Child {
+    pub(crate) run_id: RunId,
+    pub(crate) priority: i16,
+    pub(crate) owner: Oid,
+    pub(crate) on_parent_end: Option<String>,
+}
+
+pub(crate) fn open_children(parent: RunId) -> Vec<Child> {
+    CHILDREN.query(&[&parent], |row| Child {
+        run_id: row.need(0),
+        priority: row.need(1),
+        owner: row.need(2),
+        on_parent_end: row.get(3),
+    })
+}
+
+/// The run that has gone on where this one was left.
+pub(crate) fn next(run: RunId) -> Option<Brief> {
+    NEXT.first(&[&run], |row| Brief {
+        run_id: row.need(0),
+        owner: row.need(1),
+        priority: row.need(2),
+        status: Status::from_name(row.text(3)),
+    })
 }

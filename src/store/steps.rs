@@ -43,6 +43,12 @@ pub(crate) enum Kind {
     Step,
     Sleep,
     Signal,
+    Child,
+    Map,
+    Await,
+    Compensation,
+    Rollback,
+    Continue,
     /// wf_now, wf_random, wf_uuid.
     Value,
     Set,
@@ -54,6 +60,12 @@ impl Kind {
             Self::Step => "step",
             Self::Sleep => "sleep",
             Self::Signal => "signal",
+            Self::Child => "child",
+            Self::Map => "map",
+            Self::Await => "await",
+            Self::Compensation => "compensation",
+            Self::Rollback => "rollback",
+            Self::Continue => "continue",
             Self::Value => "value",
             Self::Set => "set",
         }
@@ -63,6 +75,12 @@ impl Kind {
         match name {
             "sleep" => Self::Sleep,
             "signal" => Self::Signal,
+            "child" => Self::Child,
+            "map" => Self::Map,
+            "await" => Self::Await,
+            "compensation" => Self::Compensation,
+            "rollback" => Self::Rollback,
+            "continue" => Self::Continue,
             "value" => Self::Value,
             "set" => Self::Set,
             _ => Self::Step,
@@ -92,6 +110,8 @@ pub(crate) struct StepRow {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StepStatus {
+    /// A compensation that has not been run.
+    Registered,
     Waiting,
     Retrying,
     Completed,
@@ -100,8 +120,9 @@ pub(crate) enum StepStatus {
 }
 
 impl StepStatus {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Registered => "registered",
             Self::Waiting => "waiting",
             Self::Retrying => "retrying",
             Self::Completed => "completed",
@@ -110,8 +131,9 @@ impl StepStatus {
         }
     }
 
-    fn from_name(name: &str) -> Self {
+    pub(crate) fn from_name(name: &str) -> Self {
         match name {
+            "registered" => Self::Registered,
             "waiting" => Self::Waiting,
             "retrying" => Self::Retrying,
             "failed" => Self::Failed,
@@ -178,7 +200,7 @@ pub(crate) fn update(run: RunId, step: &StepRow, finished_at: Option<Timestamp>)
     ]);
 }
 
-/// The run ends while steps are open: they have come to nothing, and so have its waits. Returns kind and name of each.
-pub(crate) fn abandon(run: RunId, at: Timestamp) -> Vec<(Kind, String)> {
-    ABANDON.query(&[&run, &at], |row| (Kind::from_name(row.text(0)), row.need(1)))
+/// The run ends while steps are open: they have come to nothing, and so have its waits.
+pub(crate) fn abandon(run: RunId, at: Timestamp) {
+    ABANDON.run(&[&run, &at]);
 }

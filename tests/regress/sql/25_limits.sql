@@ -105,7 +105,7 @@ COMMIT;
 SELECT wf_result('too late', wait => '10 s');
 \set VERBOSITY default
 \echo :SQLSTATE
-SELECT status, started_at, finished_at IS NOT NULL AS finished, plain(wf_get(id)->'error'->>'detail') AS detail, wf_get(id)->'error'->>'hint' AS hint
+SELECT status, finished_at IS NOT NULL AS finished, plain(wf_get(id)->'error'->>'detail') AS detail, wf_get(id)->'error'->>'hint' AS hint
 FROM wf.workflows WHERE id = 'too late';
 SELECT count(*) FROM wf_internal.timers WHERE n = -2;
 SELECT wf_start('quick', start_timeout => '0');

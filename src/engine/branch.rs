@@ -1,0 +1,131 @@
+//! A branch's turn: one attempt of a step that was begun beside its run, or of one item of a map. No function is replayed for it.
+//!
+//! The branch's row is locked, the run's is not, so the run's own turns go on meanwhile. How it ends is written to the
+//! branch and told to the run ([`crate::store::answers`]).
+
+use std::rc::Rc;
+
+use pg_workflow_core::batch::PATIENCE;
+use pg_workflow_core::policy::Verdict;
+
+use crate::engine::code::Code;
+use crate::engine::recall::Recall;
+use crate::engine::step::{self, Attempt, StepSpec};
+use crate::engine::turn::{End, Ended, Terms, Turn, cancellation};
+use crate::engine::{limits, send};
+use crate::hub::hints;
+use crate::pg::{Json, PgError, Timestamp, clock};
+use crate::store::branches::{self, LockedBranch, Outcome};
+use crate::store::runs::Locked;
+use crate::store::steps::StepStatus;
+use crate::store::{answers, timers};
+
+/// Makes an attempt of a branch, if one is due.
+pub(crate) fn take(locked: &LockedBranch, run: Locked, terms: Terms, recall: &Rc<Recall>) -> Ended {
+    let now = clock();
+    let mut turn = Turn::new(run, terms, Rc::clone(recall), now);
+    let end = if !locked.open || locked.due_at.is_some_and(|due| due > now) {
+        // Its call has ended without it, or the hint is an old one.
+        End::Settled
+    } else {
+        match turn.load_code() {
+            Ok(code) => turn.attempt_branch(&code, locked),
+            Err(error) => turn.end_branch(locked, StepStatus::Failed, None, Some(&error), now),
+        }
+    };
+    turn.ended(end)
+}
+
+impl Turn {
+    fn attempt_branch(&mut self, code: &Code, locked: &LockedBranch) -> End {
+        let name = &locked.name;
+        let request = locked.request.clone().unwrap_or_else(Json::null);
+        let spec = StepSpec::from_request(&request, Some(locked.input.clone().unwrap_or_else(Json::null)));
+        let (attempt, started) = match self.terms.forced.take() {
+            Some(error) => (Attempt::Failed(error), clock()),
+            None => {
+                let Some(patience) = self.patience(name) else {
+                    return End::Alone;
+                };
+                self.attempt(code, name, &spec, patience, locked.started_at)
+            }
+        };
+        self.wrote = true;
+        let took = clock() - started;
+        let first = locked.started_at.unwrap_or(started);
+        let until = limits::step_until(code, &spec, first);
+        match attempt {
+            Attempt::Done(done) => {
+                self.recall.pace(|pace| pace.observe_step(self.run.def_id, name, took));
+                self.end_branch(locked, StepStatus::Completed, done.result.as_ref(), None, started)
+            }
+            Attempt::TakesLong => {
+                self.recall
+                    .pace(|pace| pace.observe_step(self.run.def_id, name, PATIENCE));
+                End::Alone
+            }
+            Attempt::Conflict => End::Alone,
+            Attempt::Cancelled => {
+                let error = PgError::from_json(&cancellation(None).to_value());
+                self.end_branch(locked, StepStatus::Cancelled, None, Some(&error), started)
+            }
+            // The run's own timer ends the run.
+            Attempt::Expired => End::Settled,
+            Attempt::OutOfTime { made } => {
+                let attempts = locked.attempt + i32::from(made);
+                let error = limits::step_timeout(code, &spec, name, attempts, first, None);
+                self.end_branch(locked, StepStatus::Failed, None, Some(&error), started)
+            }
+            Attempt::Failed(error) => match step::verdict(code, &spec, locked.attempt + 1, &error) {
+                Verdict::Retry(delay) if until.is_some_and(|until| clock().saturating_add(delay) >= until) => {
+                    let error = limits::step_timeout(code, &spec, name, locked.attempt + 1, first, Some(&error));
+                    self.end_branch(locked, StepStatus::Failed, None, Some(&error), started)
+                }
+                Verdict::Retry(delay) => self.retry_branch(locked, &error, started, delay),
+                Verdict::Fail => self.end_branch(locked, StepStatus::Failed, None, Some(&error), started),
+            },
+        }
+    }
+
+    fn retry_branch(&mut self, locked: &LockedBranch, error: &PgError, started: Timestamp, delay: i64) -> End {
+        let due = clock().saturating_add(delay);
+        let outcome = Outcome {
+            status: StepStatus::Retrying.name(),
+            attempt: locked.attempt + 1,
+            result: None,
+            error: Some(&Json::from_value(&error.to_json())),
+            started_at: locked.started_at.unwrap_or(started),
+            finished_at: None,
+            due_at: Some(due),
+        };
+        branches::update(locked.branch, &outcome);
+        timers::insert_branch(due, locked.branch, self.run.owner, i32::from(self.run.priority));
+        hints::timer(due);
+        End::Settled
+    }
+
+    fn end_branch(
+        &mut self,
+        locked: &LockedBranch,
+        status: StepStatus,
+        result: Option<&Json>,
+        error: Option<&PgError>,
+        started: Timestamp,
+    ) -> End {
+        let error = error.map(|error| Json::from_value(&error.to_json()));
+        let outcome = Outcome {
+            status: status.name(),
+            attempt: locked.attempt + 1,
+            result,
+            error: error.as_ref(),
+            started_at: locked.started_at.unwrap_or(started),
+            finished_at: Some(clock()),
+            due_at: None,
+        };
+        branches::update(locked.branch, &outcome);
+        let branch = locked.branch;
+        answers::give(branch.run_id, branch.n, branch.item, status.name(), None, None);
+        send::tell(branch.run_id, self.run.owner, self.run.priority);
+        End::Settled
+    }
+}
