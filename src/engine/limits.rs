@@ -107,13 +107,17 @@ pub(super) fn attempt_detail(micros: i64, begun: Timestamp) -> String {
     )
 }
 
+/// A time for all attempts that is not to be limited, whatever the workflow's options are.
+pub(super) const UNLIMITED: i64 = i64::MAX;
+
 /// When the time of a step over all its attempts is over; `begun` is the beginning of the first.
 pub(super) fn step_until(code: &Code, spec: &StepSpec, begun: Timestamp) -> Option<Timestamp> {
     total(code, spec).map(|micros| begun.saturating_add(micros))
 }
 
 fn total(code: &Code, spec: &StepSpec) -> Option<i64> {
-    spec.total_timeout.or(code.options.step_total_timeout)
+    let micros = spec.total_timeout.or(code.options.step_total_timeout);
+    micros.filter(|micros| *micros < UNLIMITED)
 }
 
 /// The error of a step whose time over all attempts is over, or will be before the next.

@@ -5,11 +5,11 @@
 //! of the registration is the record of the run.
 
 use crate::engine::calls::{StepCall, deliver, with_history};
-use crate::engine::child;
 use crate::engine::code::Code;
 use crate::engine::history::{History, ROLLBACK, Want};
 use crate::engine::step::StepSpec;
 use crate::engine::turn::{End, Turn};
+use crate::engine::{child, limits};
 use crate::error::{CANCELLED, Error};
 use crate::pg::{Json, PgError, Timestamp, clock};
 use crate::store::runs::{self, Status};
@@ -54,7 +54,7 @@ impl Turn {
             .as_ref()
             .map(|request| StepSpec::from_request(request, None))?;
         // What undoes has the time that it takes.
-        spec.total_timeout = Some(i64::MAX);
+        spec.total_timeout = Some(limits::UNLIMITED);
         Some(self.run_step(code, history, &name, Some(position), &spec, None))
     }
 
