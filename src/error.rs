@@ -75,6 +75,14 @@ pub(crate) enum Error {
         detail: String,
         hint: &'static str,
     },
+    #[error("workflow instance \"{0}\" has not failed")]
+    NotFailed(String),
+    #[error("workflow instance \"{0}\" is not paused")]
+    NotPaused(String),
+    #[error("workflow instance \"{0}\" is being worked on")]
+    Busy(String),
+    #[error("workflow instance \"{id}\" has no step \"{step}\"")]
+    UnknownStep { id: String, step: String },
     #[error("workflow instance \"{id}\" was cancelled")]
     InstanceCancelled { id: String, reason: Option<String> },
 
@@ -131,8 +139,12 @@ pub(crate) enum Error {
         detail: String,
     },
 
-    #[error("wf_run_pending needs a session of role \"{0}\" itself")]
-    NotConnectedAs(String),
+    #[error("{function} needs a session of role \"{role}\" itself")]
+    NotConnectedAs { function: &'static str, role: String },
+    #[error("{0} needs a READ COMMITTED transaction")]
+    OneSnapshot(&'static str),
+    #[error("the instances of this database belong to another installation")]
+    NotHome,
 
     #[error("cannot PREPARE a transaction that has started, signalled or cancelled a workflow")]
     PrepareTransaction,
@@ -157,12 +169,15 @@ impl Error {
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
             NotAFunction(_) => b"42809",
             AmbiguousFunction { .. } => b"42725",
-            NoExecute(_) | NotYours(_) | NotConnectedAs(_) => b"42501",
+            NoExecute(_) | NotYours(_) | NotConnectedAs { .. } => b"42501",
             RoleCannotLogin(_) => b"28000",
             PseudoType { .. } | NotCallable(_) | PrepareTransaction => b"0A000",
-            UnknownInstance(_) => b"42704",
+            UnknownInstance(_) | UnknownStep { .. } => b"42704",
             InstanceExists { .. } => b"42710",
             InstanceEnded { .. } | NotEnded { .. } | OutsideWorkflow(_) | InsideStep(_) | InsideWorkflow(_) => b"55000",
+            NotFailed(_) | NotPaused(_) | NotHome => b"55000",
+            Busy(_) => b"55006",
+            OneSnapshot(_) => b"25000",
             TransactionEnded => b"2D000",
             Diverged { .. } => b"WF001",
             InstanceCancelled { .. } | Cancelled { .. } => b"WF002",
@@ -182,6 +197,7 @@ impl Error {
             AmbiguousFunction { candidates, .. } => format!("Candidates are {}.", candidates.join(", ")),
             InputMismatch { detail, .. } | InstanceExists { detail, .. } | VersionLost { detail, .. } => detail.clone(),
             NotEnded { detail, .. } => detail.clone(),
+            NotFailed(_) => "Its last run has completed.".into(),
             InstanceEnded { status, .. } => format!("Its status is {status}."),
             InstanceCancelled {
                 reason: Some(reason), ..
@@ -233,11 +249,19 @@ impl Error {
             OutsideWorkflow(_) => {
                 "Call it in a function that was started by wf_start; outside, call the target itself.".into()
             }
-            InsideStep("wf_run_pending" | "wf_result with a wait")
-            | InsideWorkflow("wf_run_pending" | "wf_result with a wait") => return None,
+            InsideStep("wf_run_pending" | "wf_step of a paused instance" | "wf_result with a wait")
+            | InsideWorkflow("wf_run_pending" | "wf_step of a paused instance" | "wf_result with a wait") => return None,
             InsideStep(_) => "A step is one piece of work: call it from the workflow function instead.".into(),
             InstanceEnded { .. } => "Run it again with wf_start(..., on_conflict => 'start_new').".into(),
-            NotConnectedAs(_) => {
+            NotFailed(_) => {
+                "Run it again with wf_start(..., on_conflict => 'start_new'), or a part of it with wf_fork.".into()
+            }
+            NotPaused(_) => "Pause it with wf_pause(id): then nobody else takes its steps.".into(),
+            Busy(_) => "A process is at a step of it: wait for the end of the step, or cancel the instance.".into(),
+            UnknownStep { .. } => "wf.steps shows what is recorded; a call has a number there, too.".into(),
+            OneSnapshot(_) => "What others do meanwhile would not be seen under this isolation level.".into(),
+            NotHome => "If they are to run here, call wf_adopt().".into(),
+            NotConnectedAs { .. } => {
                 "Connect as the role: after SET ROLE, or inside a SECURITY DEFINER function, its code could take the session's own privileges."
                     .into()
             }

@@ -25,7 +25,16 @@ extension_sql_file!("../sql/tables/20_runs.sql", name = "runs", requires = ["def
 extension_sql_file!("../sql/tables/30_ready.sql", name = "ready", requires = ["runs"]);
 extension_sql_file!("../sql/tables/40_inbox.sql", name = "inbox", requires = ["ready"]);
 extension_sql_file!("../sql/tables/50_home.sql", name = "home", requires = ["inbox"]);
-extension_sql_file!("../sql/tables/62_waits.sql", name = "waits", requires = ["home"]);
+extension_sql_file!(
+    "../sql/tables/60_operations.sql",
+    name = "operations_tables",
+    requires = ["home"]
+);
+extension_sql_file!(
+    "../sql/tables/62_waits.sql",
+    name = "waits",
+    requires = ["operations_tables"]
+);
 extension_sql_file!("../sql/tables/63_cache.sql", name = "cache", requires = ["waits"]);
 extension_sql_file!("../sql/functions/10_client.sql", name = "client", requires = ["cache"]);
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
@@ -40,16 +49,30 @@ extension_sql_file!(
     requires = ["parallel"]
 );
 extension_sql_file!(
-    "../sql/functions/40_cache.sql",
-    name = "cache_functions",
+    "../sql/functions/40_operations.sql",
+    name = "operations",
     requires = ["operate"]
+);
+extension_sql_file!(
+    "../sql/functions/42_cache.sql",
+    name = "cache_functions",
+    requires = ["operations"]
 );
 extension_sql_file!(
     "../sql/views/10_views.sql",
     name = "views",
     requires = ["cache_functions"]
 );
-extension_sql_file!("../sql/views/22_waiting.sql", name = "waiting", requires = ["views"]);
+extension_sql_file!(
+    "../sql/views/20_operations.sql",
+    name = "operations_views",
+    requires = ["views"]
+);
+extension_sql_file!(
+    "../sql/views/22_waiting.sql",
+    name = "waiting",
+    requires = ["operations_views"]
+);
 extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",

@@ -13,8 +13,11 @@ COMMENT ON VIEW wf.workers IS 'background workers of this database and what they
 
 CREATE VIEW wf.workflows WITH (security_barrier) AS
     SELECT r.id, d.workflow,
-           CASE WHEN w.run_id IS NOT NULL AND r.finished_at IS NULL THEN 'running' ELSE r.status END AS status,
+           CASE WHEN w.run_id IS NOT NULL AND r.finished_at IS NULL THEN 'running'
+                WHEN coalesce(p.waiting_for, q.waiting_for) IS NOT NULL THEN 'paused'
+                ELSE r.status END AS status,
            CASE WHEN w.run_id IS NOT NULL THEN NULL
+                WHEN coalesce(p.waiting_for, q.waiting_for) IS NOT NULL THEN coalesce(p.waiting_for, q.waiting_for)
                 WHEN r.status = 'pending' AND r.start_at IS NOT NULL THEN 'start at ' || r.start_at::text
                 ELSE r.waiting_for END AS waiting_for,
            r.input, r.result,
@@ -29,6 +32,13 @@ CREATE VIEW wf.workflows WITH (security_barrier) AS
     -- Once, also at the moment in which a run goes from one process to another.
     LEFT JOIN (SELECT DISTINCT f.run_id FROM pg_catalog.jsonb_to_recordset(wf_internal.facts()->'workers') AS f(run_id uuid)) AS w
            ON w.run_id = r.run_id
+    -- Of the run itself, of which there may be many, and of more than one, of which there are few.
+    LEFT JOIN wf_internal.pauses p ON p.run_id = r.run_id AND r.finished_at IS NULL
+    LEFT JOIN LATERAL (
+        SELECT o.waiting_for FROM wf_internal.pauses o
+        WHERE o.run_id IS NULL AND r.finished_at IS NULL
+          AND (o.owner IS NULL OR o.owner = r.owner) AND (o.workflow IS NULL OR o.workflow = d.workflow)
+        ORDER BY o.pause_id LIMIT 1) AS q ON true
     WHERE pg_catalog.pg_has_role(r.owner::oid, 'USAGE');
 COMMENT ON VIEW wf.workflows IS 'workflow instances, one row a run';
 

@@ -1,4 +1,4 @@
-//! Functions for the cache of steps; see `sql/functions/40_cache.sql`.
+//! Functions for the cache of steps; see `sql/functions/42_cache.sql`.
 
 use crate::engine::start::check_text;
 use crate::engine::{cache, calls};

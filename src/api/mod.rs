@@ -4,4 +4,5 @@ mod cache;
 mod client;
 mod inside;
 mod operate;
+mod operations;
 mod parallel;

@@ -95,7 +95,7 @@ fn function_text(function: &Function) -> String {
 }
 
 /// Id and version of the definition, and whether it was there before (a row of our own may yet be rolled back).
-fn record(
+pub(super) fn record(
     workflow: &str,
     function: &Function,
     search_path: String,

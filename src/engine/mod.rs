@@ -1,6 +1,7 @@
 //! Use cases. `turn` is the heart: replay a workflow function against its history, then do the one thing it wants next.
 
 mod act;
+pub(crate) mod actions;
 pub(crate) mod ask;
 pub(crate) mod batch;
 pub(crate) mod begin;
@@ -11,15 +12,19 @@ pub(crate) mod child;
 pub(crate) mod code;
 pub(crate) mod continued;
 pub(crate) mod define;
+pub(crate) mod fork;
 pub(crate) mod history;
 mod in_place;
 mod limits;
 pub(crate) mod map;
 pub(crate) mod observe;
 mod passage;
+pub(crate) mod pause;
 mod recall;
+pub(crate) mod retry;
 pub(crate) mod saga;
 pub(crate) mod send;
+pub(crate) mod single;
 pub(crate) mod start;
 mod step;
 pub(crate) mod target;

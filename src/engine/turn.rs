@@ -43,6 +43,8 @@ pub(crate) struct Terms {
     pub(crate) steps: u32,
     /// The claimed hint that has led here.
     pub(crate) ticket: Option<Ticket>,
+    /// Yield behind the first new answer.
+    pub(crate) single: bool,
 }
 
 /// Time that the function of a cancelled run has for its way to the call at which it is told, in microseconds.
@@ -222,6 +224,11 @@ impl Turn {
                 let end = self.compensate(&code, history);
                 self.ended(end)
             }
+            Ok(Some(_)) if self.terms.single && self.wrote => {
+                // A wait has ended.
+                let end = self.yield_turn(history);
+                self.ended(end)
+            }
             Ok(Some(code)) => self.play(code, history),
             Ok(None) => self.ended(End::Settled),
             Err(error) => {
@@ -372,9 +379,8 @@ impl Turn {
 
     /// Time to commit what there is.
     pub(super) fn is_over(&self) -> bool {
-        self.terms
-            .until
-            .is_some_and(|until| self.terms.careful || self.terms.steps >= MAX_STEPS || clock() >= until)
+        let over = |until| self.terms.careful || self.terms.steps >= MAX_STEPS || clock() >= until;
+        self.terms.single || self.terms.until.is_some_and(over)
     }
 
     /// Nothing but this run's next step is in the transaction.

@@ -330,6 +330,12 @@ pub(crate) fn has_privileges_of(member: Oid, role: Oid) -> bool {
     unsafe { pg_sys::has_privs_of_role(member, role) }
 }
 
+/// True for a superuser.
+pub(crate) fn is_superuser(role: Oid) -> bool {
+    // SAFETY: a catalogue lookup.
+    unsafe { pg_sys::superuser_arg(role) }
+}
+
 /// The `search_path` in force, as a setting's text.
 pub(crate) fn search_path() -> String {
     // SAFETY: the returned string belongs to the setting; it is copied at once.
