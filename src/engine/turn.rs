@@ -220,17 +220,17 @@ impl Turn {
     pub(super) fn begin(mut self, now: Timestamp) -> Ended {
         let mut history = History::empty(self.run.run_id);
         match self.prepare(&mut history, now) {
-            Ok(Some(code)) if self.compensating => {
+            Ok(Ok(code)) if self.compensating => {
                 let end = self.compensate(&code, history);
                 self.ended(end)
             }
-            Ok(Some(_)) if self.terms.single && self.wrote => {
+            Ok(Ok(_)) if self.terms.single && self.wrote => {
                 // A wait has ended.
                 let end = self.yield_turn(history);
                 self.ended(end)
             }
-            Ok(Some(code)) => self.play(code, history),
-            Ok(None) => self.ended(End::Settled),
+            Ok(Ok(code)) => self.play(code, history),
+            Ok(Err(end)) => self.ended(end),
             Err(error) => {
                 self.has_children = true;
                 let end = self.close(Status::Failed, None, Some(&error));
@@ -239,19 +239,19 @@ impl Turn {
         }
     }
 
-    /// What comes before the first replay. `None`: nothing to do now.
-    fn prepare(&mut self, history: &mut History, now: Timestamp) -> Result<Option<Rc<Code>>, PgError> {
+    /// What comes before the first replay. An `End`: nothing to do now, or all that there was is done.
+    fn prepare(&mut self, history: &mut History, now: Timestamp) -> Result<Result<Rc<Code>, End>, PgError> {
         let pending = self.run.status == Status::Pending;
         if pending && self.cancel.is_some() {
             let reason = self.cancel.take().flatten();
             self.close(Status::Cancelled, None, Some(&Error::Cancelled { reason }.into()));
-            return Ok(None);
+            return Ok(Err(End::Settled));
         }
         if pending && self.run.start_at.is_some_and(|start| start > now) {
-            return Ok(None);
+            return Ok(Err(End::Settled));
         }
         if pending && !self.begins_in_time(now) {
-            return Ok(None);
+            return Ok(Err(End::Settled));
         }
         let code = self.load_code()?;
         if !pending {
@@ -261,14 +261,13 @@ impl Turn {
         }
         self.compensating = self.run.status == Status::Compensating;
         if self.compensating {
-            return Ok(Some(code));
+            return Ok(Ok(code));
         }
         if self.expired(now) {
-            self.expire(&code, history, None);
-            return Ok(None);
+            return Ok(Err(self.expire(&code, history, None)));
         }
         if pending {
-            return Ok(Some(code));
+            return Ok(Ok(code));
         }
         let news = self.settle_open(&code, history, now);
         if self.run.status == Status::Waiting && !news {
@@ -278,9 +277,9 @@ impl Turn {
                 let history = std::mem::replace(history, History::empty(self.run.run_id));
                 self.recall.keep(self.run.run_id, txn::current_id(), history);
             }
-            return Ok(None);
+            return Ok(Err(End::Settled));
         }
-        Ok(Some(code))
+        Ok(Ok(code))
     }
 
     pub(super) fn load_code(&mut self) -> Result<Rc<Code>, PgError> {
