@@ -36,9 +36,19 @@ extension_sql_file!(
     requires = ["operations_tables"]
 );
 extension_sql_file!(
+    "../sql/tables/62_waits.sql",
+    name = "waits_tables",
+    requires = ["remarks_tables"]
+);
+extension_sql_file!(
+    "../sql/tables/63_cache.sql",
+    name = "cache_tables",
+    requires = ["waits_tables"]
+);
+extension_sql_file!(
     "../sql/functions/10_client.sql",
     name = "client",
-    requires = ["remarks_tables"]
+    requires = ["cache_tables"]
 );
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
 extension_sql_file!(
@@ -57,9 +67,14 @@ extension_sql_file!(
     requires = ["operate"]
 );
 extension_sql_file!(
+    "../sql/functions/42_cache.sql",
+    name = "cache",
+    requires = ["operations"]
+);
+extension_sql_file!(
     "../sql/functions/50_versions.sql",
     name = "versions",
-    requires = ["operations"]
+    requires = ["cache"]
 );
 extension_sql_file!("../sql/functions/60_check.sql", name = "check", requires = ["versions"]);
 extension_sql_file!(
@@ -73,17 +88,21 @@ extension_sql_file!(
     requires = ["triggers"]
 );
 extension_sql_file!("../sql/functions/71_test.sql", name = "test", requires = ["values"]);
-extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["triggers"]);
+extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["test"]);
 extension_sql_file!(
     "../sql/views/20_operations.sql",
     name = "operations_views",
     requires = ["views"]
 );
-extension_sql_file!("../sql/views/20_values.sql", name = "value_views", requires = ["views"]);
+extension_sql_file!(
+    "../sql/views/20_values.sql",
+    name = "values_views",
+    requires = ["operations_views"]
+);
 extension_sql_file!(
     "../sql/views/21_remarks.sql",
     name = "remarks_views",
-    requires = ["operations_views"]
+    requires = ["values_views"]
 );
 extension_sql_file!(
     "../sql/views/22_triggers.sql",
@@ -91,9 +110,14 @@ extension_sql_file!(
     requires = ["remarks_views"]
 );
 extension_sql_file!(
+    "../sql/views/22_waiting.sql",
+    name = "waiting_views",
+    requires = ["triggers_views"]
+);
+extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",
-    requires = ["triggers_views"],
+    requires = ["waiting_views"],
     finalize
 );
 

@@ -6,6 +6,7 @@ pub mod lexer;
 pub mod lint;
 pub mod options;
 pub mod policy;
+pub mod schema;
 pub mod script;
 pub mod signature;
 pub mod sparing;
