@@ -12,7 +12,6 @@ const PENDING: &[(&str, &str)] = &[
         "approval.sql",
         "prompt, schema and default of wf_wait_signal; wf.waiting",
     ),
-    ("billing.sql", "wf_test"),
     ("rate_limited.sql", "wf_task, wf_poll and wf_queue"),
 ];
 
