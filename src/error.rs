@@ -110,6 +110,25 @@ pub(crate) enum Error {
     NotAQuery,
     #[error("workflow has too many parents above it")]
     TooDeep(i16),
+    #[error("task \"{name}\" {what} within its timeout")]
+    TaskTimeout {
+        name: String,
+        what: &'static str,
+        micros: i64,
+    },
+    #[error("lease of task \"{name}\" has expired")]
+    LeaseExpired { name: String, worker: Option<String> },
+    /// As a worker is told.
+    #[error("task \"{name}\" is not this worker's any more")]
+    TaskLost { name: String, detail: String },
+    #[error("task does not exist")]
+    UnknownTask,
+    #[error("permission denied for queue \"{0}\"")]
+    NotYourQueue(String),
+    #[error("CALL wf_poll cannot wait inside a transaction block")]
+    WaitInTransaction,
+    #[error("client has closed the connection")]
+    ClientGone,
     #[error("version {version} of workflow \"{workflow}\" cannot be restored")]
     VersionLost {
         workflow: String,
@@ -139,17 +158,20 @@ impl Error {
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
             NotAFunction(_) => b"42809",
             AmbiguousFunction { .. } => b"42725",
-            NoExecute(_) | NotYours(_) | NotConnectedAs(_) => b"42501",
+            NoExecute(_) | NotYourQueue(_) | NotYours(_) | NotConnectedAs(_) => b"42501",
             RoleCannotLogin(_) => b"28000",
             PseudoType { .. } | NotCallable(_) | PrepareTransaction => b"0A000",
-            UnknownInstance(_) => b"42704",
+            UnknownInstance(_) | UnknownTask => b"42704",
             InstanceExists { .. } => b"42710",
             InstanceEnded { .. } | NotEnded { .. } | OutsideWorkflow(_) | InsideStep(_) | InsideWorkflow(_) => b"55000",
             TransactionEnded => b"2D000",
             Diverged { .. } => b"WF001",
             InstanceCancelled { .. } | Cancelled { .. } => b"WF002",
             RunTimeout { .. } => b"WF003",
-            StepTimeout { .. } | AwaitTimeout(_) => b"WF004",
+            StepTimeout { .. } | AwaitTimeout(_) | TaskTimeout { .. } => b"WF004",
+            LeaseExpired { .. } | TaskLost { .. } => b"WF007",
+            WaitInTransaction => b"25001",
+            ClientGone => b"08006",
             MapFailed { .. } => b"WF006",
             VersionLost { .. } => b"WF005",
         })
@@ -163,7 +185,7 @@ impl Error {
             }
             AmbiguousFunction { candidates, .. } => format!("Candidates are {}.", candidates.join(", ")),
             InputMismatch { detail, .. } | InstanceExists { detail, .. } | VersionLost { detail, .. } => detail.clone(),
-            NotEnded { detail, .. } => detail.clone(),
+            NotEnded { detail, .. } | TaskLost { detail, .. } => detail.clone(),
             InstanceEnded { status, .. } => format!("Its status is {status}."),
             InstanceCancelled {
                 reason: Some(reason), ..
@@ -176,6 +198,11 @@ impl Error {
             Diverged { expected, found } => format!("Expected {expected}, found {found}."),
             RunTimeout { deadline, .. } => format!("Its deadline was {deadline}."),
             StepTimeout { micros, .. } => format!("An attempt may take {} ms.", micros / 1000),
+            TaskTimeout { micros, .. } => format!("The limit is {} ms.", micros / 1000),
+            LeaseExpired {
+                worker: Some(worker), ..
+            } => format!("Worker \"{worker}\" was not heard of in time."),
+            LeaseExpired { .. } => "Its worker was not heard of in time.".to_owned(),
             _ => return None,
         })
     }
@@ -226,6 +253,9 @@ impl Error {
                     .into()
             }
             UnknownHandle(_) => "A handle is of the run that has begun the call; it is not passed on to others.".into(),
+            TaskLost { .. } => "Drop the work, or leave it to the idempotency key: what another attempt does counts.".into(),
+            NotYourQueue(_) => "Its owner names who may work on it: wf_queue(name, workers => '{role}').".into(),
+            WaitInTransaction => "Call it outside of a transaction block, or use the function wf_poll, which does not wait.".into(),
             AwaitTimeout(_) => "It goes on, and can be waited for again.".into(),
             MapFailed { .. } => "Results of the others are kept: see wf.branches. Pass tolerate => n to go on with some failures.".into(),
             TooDeep(_) => "Does a workflow call itself without an end?".into(),

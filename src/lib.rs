@@ -25,7 +25,12 @@ extension_sql_file!("../sql/tables/20_runs.sql", name = "runs", requires = ["def
 extension_sql_file!("../sql/tables/30_ready.sql", name = "ready", requires = ["runs"]);
 extension_sql_file!("../sql/tables/40_inbox.sql", name = "inbox", requires = ["ready"]);
 extension_sql_file!("../sql/tables/50_home.sql", name = "home", requires = ["inbox"]);
-extension_sql_file!("../sql/functions/10_client.sql", name = "client", requires = ["home"]);
+extension_sql_file!("../sql/tables/64_tasks.sql", name = "task_tables", requires = ["home"]);
+extension_sql_file!(
+    "../sql/functions/10_client.sql",
+    name = "client",
+    requires = ["task_tables"]
+);
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
 extension_sql_file!(
     "../sql/functions/21_parallel.sql",
@@ -37,11 +42,13 @@ extension_sql_file!(
     name = "operate",
     requires = ["parallel"]
 );
-extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["operate"]);
+extension_sql_file!("../sql/functions/80_tasks.sql", name = "tasks", requires = ["operate"]);
+extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["tasks"]);
+extension_sql_file!("../sql/views/23_tasks.sql", name = "task_views", requires = ["views"]);
 extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",
-    requires = ["views"],
+    requires = ["task_views"],
     finalize
 );
 

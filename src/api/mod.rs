@@ -4,3 +4,4 @@ mod client;
 mod inside;
 mod operate;
 mod parallel;
+mod tasks;

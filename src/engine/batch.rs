@@ -12,14 +12,14 @@ use pg_workflow_core::batch::{BUDGET, MAX_STEPS};
 use crate::engine::passage::Interrupted;
 use crate::engine::recall::{Queue, Recall};
 use crate::engine::turn::{self, End, Ended, Terms, Turn};
-use crate::engine::{branch, continued, send, target};
+use crate::engine::{branch, continued, send, target, task};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;
 use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, guard, process, scope, txn};
 use crate::store::branches::{self, Branch, LockedBranch};
 use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked, Status};
-use crate::store::{home, inbox, timers};
+use crate::store::{home, inbox, tasks, timers};
 
 /// Takes batches for one role, and remembers from one to the next.
 pub(crate) struct Batcher {
@@ -175,6 +175,10 @@ impl Batcher {
                 if ended.committed {
                     break;
                 }
+            } else if let Some(unit) = ticket.branch.filter(|unit| tasks::is_task(*unit)) {
+                task::act_on_time(unit);
+                turns += 1;
+                served.push(*ticket);
             } else if ticket.branch.is_some() || !held.contains(&ticket.run_id) {
                 // A second hint for a run whose turn was just taken, or for one that is gone. A branch that is held has a
                 // hint of its own in the hands of its holder.
@@ -298,6 +302,7 @@ impl Batcher {
         let mut units: Vec<Branch> = Vec::new();
         for ticket in tickets {
             match ticket.branch {
+                Some(unit) if tasks::is_task(unit) => {}
                 Some(branch) => units.push(branch),
                 None if !ids.contains(&ticket.run_id) => ids.push(ticket.run_id),
                 None => {}

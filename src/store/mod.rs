@@ -11,6 +11,7 @@ pub(crate) mod inbox;
 pub(crate) mod ready;
 pub(crate) mod runs;
 pub(crate) mod steps;
+pub(crate) mod tasks;
 pub(crate) mod timers;
 
 /// A statement from `sql/queries/`.

@@ -1,6 +1,8 @@
 //! The decisions of pg_workflow, as pure functions: no Postgres, no I/O, no clock, no randomness of their own.
 
 pub mod batch;
+pub mod lease;
+pub mod limit;
 pub mod options;
 pub mod policy;
 pub mod signature;
