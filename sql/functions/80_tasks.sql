@@ -66,44 +66,44 @@ COMMENT ON FUNCTION wf_poll(text, text, integer, interval) IS 'wf_poll of one qu
 
 CREATE PROCEDURE wf_poll(
     queues text[],
+    wait   interval,
+    INOUT result jsonb,
     worker text     DEFAULT NULL,
     max    integer  DEFAULT 1,
-    lease  interval DEFAULT '1 minute',
-    wait   interval DEFAULT '10 s',
-    INOUT result jsonb DEFAULT NULL
+    lease  interval DEFAULT '1 minute'
 )
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_poll_many_procedure';
-COMMENT ON PROCEDURE wf_poll(text[], text, integer, interval, interval, jsonb) IS
+COMMENT ON PROCEDURE wf_poll(text[], interval, jsonb, text, integer, interval) IS
 'For a worker with a connection of its own: claims tasks as the function wf_poll does, and waits up to "wait" if there are none, without a snapshot and without looking again and again: whoever makes a task claimable wakes it. Returns a JSON array with an object a task, whose keys are the columns of the function, [] when the time has passed. Errors: 25001 inside a transaction block, 22023 wrong argument.';
 
 CREATE PROCEDURE wf_poll(
     queue  text,
+    wait   interval,
+    INOUT result jsonb,
     worker text     DEFAULT NULL,
     max    integer  DEFAULT 1,
-    lease  interval DEFAULT '1 minute',
-    wait   interval DEFAULT '10 s',
-    INOUT result jsonb DEFAULT NULL
+    lease  interval DEFAULT '1 minute'
 )
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_poll_procedure';
-COMMENT ON PROCEDURE wf_poll(text, text, integer, interval, interval, jsonb) IS 'CALL wf_poll of one queue.';
+COMMENT ON PROCEDURE wf_poll(text, interval, jsonb, text, integer, interval) IS 'CALL wf_poll of one queue.';
 
 CREATE FUNCTION wf_complete(task text, result jsonb DEFAULT NULL) RETURNS boolean
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_complete';
 COMMENT ON FUNCTION wf_complete(text, jsonb) IS
 'For a worker: the task is done, with this result. Takes effect when the caller''s transaction commits. False if this attempt has completed it before: a worker that does not know whether its commit arrived says it again. Raises WF007 if the task is not this attempt''s any more (its lease has expired, another attempt has it or has ended it, its call was cancelled, its instance has ended), 42704 unknown task, 42501 a queue that is not the caller''s to work on, 54000 when the result exceeds pg_workflow.max_payload.';
 
-CREATE FUNCTION wf_internal.complete(tasks text[], results jsonb) RETURNS jsonb
+CREATE FUNCTION wf_internal.complete(tasks jsonb) RETURNS jsonb
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_complete_many';
-COMMENT ON FUNCTION wf_internal.complete(text[], jsonb) IS 'completes tasks; behind wf_complete';
+COMMENT ON FUNCTION wf_internal.complete(jsonb) IS 'completes tasks; behind wf_complete';
 
-CREATE FUNCTION wf_complete(tasks text[], results jsonb[]) RETURNS TABLE (task text, outcome text)
+CREATE FUNCTION wf_complete(tasks jsonb) RETURNS TABLE (task text, outcome text)
     LANGUAGE sql
 BEGIN ATOMIC
     SELECT t.task, t.outcome
-    FROM pg_catalog.jsonb_to_recordset(wf_internal.complete(tasks, pg_catalog.to_jsonb(results))) AS t(task text, outcome text);
+    FROM pg_catalog.jsonb_to_recordset(wf_internal.complete(tasks)) AS t(task text, outcome text);
 END;
-COMMENT ON FUNCTION wf_complete(text[], jsonb[]) IS
-'For a worker: completes many tasks at once. Returns what has become of each: completed, repeated (this attempt had completed it before), lost (not this attempt''s any more; see wf_complete of one). One that is lost does not hinder the others. Errors: 22023 for arrays of different lengths, else as wf_complete of one.';
+COMMENT ON FUNCTION wf_complete(jsonb) IS
+'For a worker: completes many tasks at once, [{"task", "result"}, ...]. Returns what has become of each: completed, repeated (this attempt had completed it before), lost (not this attempt''s any more; see wf_complete of one). One that is lost does not hinder the others. Errors: 22023 for what is no such array, else as wf_complete of one.';
 
 CREATE FUNCTION wf_fail(
     task      text,

@@ -50,27 +50,28 @@ fn set_queue(args: Args) -> Result<Return, Error> {
     Ok(Return::void())
 }
 
-fn poll_at(args: Args, queues: Vec<String>) -> Result<Poll, Error> {
+/// Worker, max and lease stand behind each other, from `index` on.
+fn poll_at(args: Args, queues: Vec<String>, index: usize) -> Result<Poll, Error> {
     calls::require_writable("wf_poll")?;
     Ok(Poll {
         queues,
-        worker: args.get(1),
-        max: args.need(2, "max")?,
-        lease: args.need(3, "lease")?,
+        worker: args.get(index),
+        max: args.need(index + 1, "max")?,
+        lease: args.need(index + 2, "lease")?,
     })
 }
 
 sql_function!("wf_poll", poll);
 fn poll(args: Args) -> Result<Return, Error> {
-    let poll = poll_at(args, texts_at(args, 0, "queues")?)?;
+    let poll = poll_at(args, texts_at(args, 0, "queue")?, 1)?;
     let tasks = txn::with_spi(|| queue::poll(&poll))?;
     Ok(Return::json(Some(&tasks)))
 }
 
 fn wait(args: Args, queues: Vec<String>) -> Result<Return, Error> {
     calls::require_outside("CALL wf_poll")?;
-    let poll = poll_at(args, queues)?;
-    let wait: Interval = args.need(4, "wait")?;
+    let wait: Interval = args.need(1, "wait")?;
+    let poll = poll_at(args, queues, 3)?;
     if args.atomic() {
         return Err(Error::WaitInTransaction);
     }
@@ -85,7 +86,7 @@ fn wait_for_queue(args: Args) -> Result<Return, Error> {
 
 sql_function!("wf_poll_many_procedure", wait_for_queues);
 fn wait_for_queues(args: Args) -> Result<Return, Error> {
-    wait(args, texts_at(args, 0, "queues")?)
+    wait(args, texts_at(args, 0, "queue")?)
 }
 
 sql_function!("wf_complete", complete);
@@ -99,9 +100,8 @@ fn complete(args: Args) -> Result<Return, Error> {
 sql_function!("wf_complete_many", complete_many);
 fn complete_many(args: Args) -> Result<Return, Error> {
     calls::require_writable("wf_complete")?;
-    let tasks = texts_at(args, 0, "tasks")?;
-    let results: Json = args.need(1, "results")?;
-    let outcomes = txn::with_spi(|| task::complete_all(&tasks, &results.elements()))?;
+    let tasks: Json = args.need(0, "tasks")?;
+    let outcomes = txn::with_spi(|| task::complete_all(&tasks))?;
     Ok(Return::json(Some(&outcomes)))
 }
 

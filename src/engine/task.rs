@@ -210,23 +210,32 @@ fn complete_one(token: &str, result: Option<&Json>, caller: Oid, told: &mut Told
     Ok(true)
 }
 
-/// Completes tasks; returns what has become of each: `completed`, `repeated` (by the same attempt), `lost`.
-pub(crate) fn complete_all(tokens: &[String], results: &[Json]) -> Result<Json, Error> {
-    if tokens.len() != results.len() {
-        return Err(Error::WrongArgument {
-            name: "results",
-            expected: "as many as tasks".to_owned(),
-        });
+/// Completes tasks, given as objects with `task` and `result`; returns what has become of each: `completed`, `repeated` (by
+/// the same attempt), `lost`.
+pub(crate) fn complete_all(tasks: &Json) -> Result<Json, Error> {
+    let wrong = || Error::WrongArgument {
+        name: "tasks",
+        expected: "a JSON array of objects with \"task\" and \"result\"".to_owned(),
+    };
+    if !tasks.is_array() {
+        return Err(wrong());
     }
-    let caller = scope::current_user();
+    let mut items = Vec::new();
+    for item in tasks.elements() {
+        let token = item.field("task").map(|token| token.to_value());
+        let token = token.and_then(|token| token.as_str().map(str::to_owned));
+        items.push((token.ok_or_else(wrong)?, item.field("result")));
+    }
     // In one order, so that two of them do not wait for each other.
-    let mut order: Vec<usize> = (0..tokens.len()).collect();
-    order.sort_by_key(|at| &tokens[*at]);
-    let mut outcomes = vec![""; tokens.len()];
+    let mut order: Vec<usize> = (0..items.len()).collect();
+    order.sort_by_key(|at| &items[*at].0);
+    let caller = scope::current_user();
+    let mut outcomes = vec![""; items.len()];
     scope::as_engine(|| {
         let mut told = Told::default();
         for at in order {
-            outcomes[at] = match complete_one(&tokens[at], Some(&results[at]), caller, &mut told) {
+            let (token, result) = &items[at];
+            outcomes[at] = match complete_one(token, result.as_ref(), caller, &mut told) {
                 Ok(true) => "completed",
                 Ok(false) => "repeated",
                 Err(Error::TaskLost { .. }) => "lost",
@@ -236,9 +245,9 @@ pub(crate) fn complete_all(tokens: &[String], results: &[Json]) -> Result<Json, 
         told.tell();
         Ok(())
     })?;
-    let items = tokens.iter().zip(outcomes);
-    let items = items.map(|(task, outcome)| serde_json::json!({ "task": task, "outcome": outcome }));
-    Ok(Json::from_value(&items.collect()))
+    let outcomes = items.iter().zip(outcomes);
+    let outcomes = outcomes.map(|((task, _), outcome)| serde_json::json!({ "task": task, "outcome": outcome }));
+    Ok(Json::from_value(&outcomes.collect()))
 }
 
 /// What a worker says of an attempt that has failed.
@@ -435,7 +444,7 @@ const LOCKED_PAUSE: i64 = 1_000_000;
 /// A timer of a task was due. As the engine.
 pub(super) fn act_on_time(unit: Branch) {
     let now = clock();
-    let Some(mut task) = tasks::try_lock(unit.run_id, unit.n, Oid::INVALID) else {
+    let Some(mut task) = tasks::try_lock(unit.run_id, unit.n, scope::current_user()) else {
         if let Some((owner, priority)) = tasks::brief(unit) {
             let due = now + LOCKED_PAUSE;
             timers::insert_branch(due, unit, owner, i32::from(priority));
@@ -484,7 +493,7 @@ pub(super) fn act_on_time(unit: Branch) {
 /// of its worker, who is told when it next asks. As the engine.
 pub(super) fn withdraw(run: RunId, n: Option<i32>, now: Timestamp) {
     for n in tasks::open(run, n) {
-        if let Some(mut task) = tasks::try_lock(run, n, Oid::INVALID) {
+        if let Some(mut task) = tasks::try_lock(run, n, scope::current_user()) {
             end(&mut task, Status::Cancelled, now);
         }
     }
