@@ -44,44 +44,24 @@ BEGIN
     RETURN added;
 END $$;
 
--- Starts units in one step and looks from time to time how many are left. input: {"units": 10000}
-CREATE PROCEDURE fan_out(input jsonb, INOUT result jsonb) LANGUAGE plpgsql AS $$
-DECLARE
-    remaining jsonb;
+-- One step for each of a set of items. input: {"units": 10000}
+CREATE FUNCTION fan_out(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
-    CALL wf_step('start', $sql$
-        SELECT count(wf_start('one_step', jsonb_build_object('n', g))) FROM generate_series(1, ($1->>'units')::integer) AS g
-    $sql$, input, remaining);
-    LOOP
-        CALL wf_step('count', 'SELECT ($1->>''units'')::bigint - count(*) FROM effects', input, remaining);
-        EXIT WHEN (remaining->>0)::bigint <= 0;
-        PERFORM wf_sleep('20 ms');
-    END LOOP;
-    result := '1';
+    PERFORM wf_map('add', 'INSERT INTO effects (n) VALUES (($1 #>> ''{}'')::bigint)',
+                   query => 'SELECT generate_series(1, ($1->>''units'')::integer)', input => input);
+    RETURN '1';
 END $$;
 
--- The same, and each unit tells it with a signal of its own. input: {"id": its own, "units": 10000}
-CREATE PROCEDURE fan_out_signals(input jsonb, INOUT result jsonb) LANGUAGE plpgsql AS $$
+-- The same, each begun by the workflow itself.
+CREATE FUNCTION fan_out_begun(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
-    told jsonb;
+    handles integer[];
 BEGIN
-    CALL wf_step('start', $sql$
-        SELECT count(wf_start('fan_unit', jsonb_build_object('n', g, 'parent', $1->>'id')))
-        FROM generate_series(1, ($1->>'units')::integer) AS g
-    $sql$, input, told);
     FOR i IN 1..(input->>'units')::integer LOOP
-        CALL wf_wait_signal('done', NULL, told);
+        handles[i] := wf_begin('add', 'add_effect', jsonb_build_object('n', i));
     END LOOP;
-    result := '1';
-END $$;
-
--- No row is shared between units: each inserts what is its own.
-CREATE FUNCTION fan_unit(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
-BEGIN
-    RETURN wf_step('add', $sql$
-        WITH added AS (INSERT INTO effects (n) VALUES (($1->>'n')::bigint))
-        SELECT wf_signal($1->>'parent', 'done')
-    $sql$, input);
+    PERFORM wf_await(handles);
+    RETURN '1';
 END $$;
 
 CREATE FUNCTION nap(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$

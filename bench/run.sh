@@ -207,7 +207,7 @@ queue() {
     drain "$1" queue "$BACKLOG" "$2" "$3" "CALL queue.fill($BACKLOG);" "CALL queue.drain($2, 64, ${4:-false})"
 }
 
-# fan_out NAME UNITS: one workflow, of this name, that in one step starts as many as UNITS and ends when all are done.
+# fan_out NAME UNITS: one workflow, of this name, that has as many as UNITS steps run side by side and ends when all are done.
 fan_out() {
     local id=$1-$round limit=60 cpu0 cpu1 status effects took
     tidy wf_internal
@@ -438,7 +438,7 @@ one_round() {
     queue queue_5x2 5 2
     workflows five_2 many_steps "$BACKLOG" 5
     fan_out fan_out "$UNITS"
-    fan_out fan_out_signals "$UNITS"
+    fan_out fan_out_begun "$UNITS"
 
     use_executors 4
     workflows one_4 one_step "$BACKLOG" 1

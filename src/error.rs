@@ -61,6 +61,11 @@ pub(crate) enum Error {
         type_name: String,
     },
 
+    #[error("\"{0}\" is not a table")]
+    NotATable(String),
+    #[error("trigger \"{name}\" for table \"{table}\" already exists")]
+    TriggerExists { name: String, table: String },
+
     #[error("workflow instance \"{0}\" does not exist")]
     UnknownInstance(String),
     #[error("workflow instance \"{id}\" already exists")]
@@ -75,6 +80,14 @@ pub(crate) enum Error {
         detail: String,
         hint: &'static str,
     },
+    #[error("workflow instance \"{0}\" has not failed")]
+    NotFailed(String),
+    #[error("workflow instance \"{0}\" is not paused")]
+    NotPaused(String),
+    #[error("workflow instance \"{0}\" is being worked on")]
+    Busy(String),
+    #[error("workflow instance \"{id}\" has no step \"{step}\"")]
+    UnknownStep { id: String, step: String },
     #[error("workflow instance \"{id}\" was cancelled")]
     InstanceCancelled { id: String, reason: Option<String> },
 
@@ -136,12 +149,32 @@ pub(crate) enum Error {
         detail: String,
     },
 
-    #[error("wf_run_pending needs a session of role \"{0}\" itself")]
-    NotConnectedAs(String),
+    #[error("workflow instance \"{id}\" cannot go on with version {version} of workflow \"{workflow}\"")]
+    CannotUpgrade {
+        id: String,
+        workflow: String,
+        version: i32,
+        detail: String,
+    },
+
+    #[error("{function} needs a session of role \"{role}\" itself")]
+    NotConnectedAs { function: &'static str, role: String },
+    #[error("{0} needs a READ COMMITTED transaction")]
+    OneSnapshot(&'static str),
+    #[error("the instances of this database belong to another installation")]
+    NotHome,
 
     #[error("cannot PREPARE a transaction that has started, signalled or cancelled a workflow")]
     PrepareTransaction,
 }
+
+/// Functions that neither workflows nor their steps can call.
+const OUTSIDE_ONLY: [&str; 4] = [
+    "wf_run_pending",
+    "wf_result with a wait",
+    "wf_upgrade",
+    "wf_replay_check",
+];
 
 pub(crate) const CANCELLED: i32 = pack(*b"WF002");
 
@@ -156,16 +189,19 @@ impl Error {
             OneOf(_) | UnknownHandle(_) | NotAQuery => b"22023",
             TooLong { .. } | TooLarge { .. } | TooDeep(_) => b"54000",
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
-            NotAFunction(_) => b"42809",
+            NotAFunction(_) | NotATable(_) => b"42809",
             AmbiguousFunction { .. } => b"42725",
-            NoExecute(_) | NotYourQueue(_) | NotYours(_) | NotConnectedAs(_) => b"42501",
+            NoExecute(_) | NotYourQueue(_) | NotYours(_) | NotConnectedAs { .. } => b"42501",
             RoleCannotLogin(_) => b"28000",
             PseudoType { .. } | NotCallable(_) | PrepareTransaction => b"0A000",
-            UnknownInstance(_) | UnknownTask => b"42704",
-            InstanceExists { .. } => b"42710",
+            UnknownInstance(_) | UnknownTask | UnknownStep { .. } => b"42704",
+            InstanceExists { .. } | TriggerExists { .. } => b"42710",
             InstanceEnded { .. } | NotEnded { .. } | OutsideWorkflow(_) | InsideStep(_) | InsideWorkflow(_) => b"55000",
+            NotFailed(_) | NotPaused(_) | NotHome => b"55000",
+            Busy(_) => b"55006",
+            OneSnapshot(_) => b"25000",
             TransactionEnded => b"2D000",
-            Diverged { .. } => b"WF001",
+            Diverged { .. } | CannotUpgrade { .. } => b"WF001",
             InstanceCancelled { .. } | Cancelled { .. } => b"WF002",
             RunTimeout { .. } => b"WF003",
             StepTimeout { .. } | AwaitTimeout(_) | TaskTimeout { .. } => b"WF004",
@@ -185,7 +221,8 @@ impl Error {
             }
             AmbiguousFunction { candidates, .. } => format!("Candidates are {}.", candidates.join(", ")),
             InputMismatch { detail, .. } | InstanceExists { detail, .. } | VersionLost { detail, .. } => detail.clone(),
-            NotEnded { detail, .. } | TaskLost { detail, .. } => detail.clone(),
+            NotEnded { detail, .. } | CannotUpgrade { detail, .. } | TaskLost { detail, .. } => detail.clone(),
+            NotFailed(_) => "Its last run has completed.".into(),
             InstanceEnded { status, .. } => format!("Its status is {status}."),
             InstanceCancelled {
                 reason: Some(reason), ..
@@ -221,6 +258,8 @@ impl Error {
                 "Steps are committed for you; what has to commit in the middle is not a workflow's own code.".into()
             }
             NotAFunction(_) => "Name a plain function.".into(),
+            NotATable(_) => "Rows of tables start workflows, those of partitioned and foreign ones too.".into(),
+            TriggerExists { .. } => "Take it away with wf_off, or give this one a name of its own.".into(),
             AmbiguousFunction { .. } => "Give the overloads names of their own.".into(),
             InputMismatch { hint, .. } => hint.clone(),
             RoleCannotLogin(_) => {
@@ -238,11 +277,21 @@ impl Error {
             OutsideWorkflow(_) => {
                 "Call it in a function that was started by wf_start; outside, call the target itself.".into()
             }
-            InsideStep("wf_run_pending" | "wf_result with a wait")
-            | InsideWorkflow("wf_run_pending" | "wf_result with a wait") => return None,
+            InsideStep(function) | InsideWorkflow(function) if OUTSIDE_ONLY.contains(function) => return None,
             InsideStep(_) => "A step is one piece of work: call it from the workflow function instead.".into(),
             InstanceEnded { .. } => "Run it again with wf_start(..., on_conflict => 'start_new').".into(),
-            NotConnectedAs(_) => {
+            NotFailed(_) => {
+                "Run it again with wf_start(..., on_conflict => 'start_new'), or a part of it with wf_fork.".into()
+            }
+            NotPaused(_) => "Pause it with wf_pause(id): then nobody else takes its steps.".into(),
+            CannotUpgrade { .. } => {
+                "It stays on its version. New code has to make the recorded calls again, in their order: add calls behind them only.".into()
+            }
+            Busy(_) => "A process is at a step of it: wait for the end of the step, or cancel the instance.".into(),
+            UnknownStep { .. } => "wf.steps shows what is recorded; a call has a number there, too.".into(),
+            OneSnapshot(_) => "What others do meanwhile would not be seen under this isolation level.".into(),
+            NotHome => "If they are to run here, call wf_adopt().".into(),
+            NotConnectedAs { .. } => {
                 "Connect as the role: after SET ROLE, or inside a SECURITY DEFINER function, its code could take the session's own privileges."
                     .into()
             }

@@ -25,7 +25,21 @@ extension_sql_file!("../sql/tables/20_runs.sql", name = "runs", requires = ["def
 extension_sql_file!("../sql/tables/30_ready.sql", name = "ready", requires = ["runs"]);
 extension_sql_file!("../sql/tables/40_inbox.sql", name = "inbox", requires = ["ready"]);
 extension_sql_file!("../sql/tables/50_home.sql", name = "home", requires = ["inbox"]);
-extension_sql_file!("../sql/tables/64_tasks.sql", name = "task_tables", requires = ["home"]);
+extension_sql_file!(
+    "../sql/tables/60_operations.sql",
+    name = "operations_tables",
+    requires = ["home"]
+);
+extension_sql_file!(
+    "../sql/tables/61_remarks.sql",
+    name = "remarks_tables",
+    requires = ["operations_tables"]
+);
+extension_sql_file!(
+    "../sql/tables/64_tasks.sql",
+    name = "task_tables",
+    requires = ["remarks_tables"]
+);
 extension_sql_file!(
     "../sql/functions/10_client.sql",
     name = "client",
@@ -42,9 +56,44 @@ extension_sql_file!(
     name = "operate",
     requires = ["parallel"]
 );
-extension_sql_file!("../sql/functions/80_tasks.sql", name = "tasks", requires = ["operate"]);
+extension_sql_file!(
+    "../sql/functions/40_operations.sql",
+    name = "operations",
+    requires = ["operate"]
+);
+extension_sql_file!(
+    "../sql/functions/50_versions.sql",
+    name = "versions",
+    requires = ["operations"]
+);
+extension_sql_file!("../sql/functions/60_check.sql", name = "check", requires = ["versions"]);
+extension_sql_file!(
+    "../sql/functions/61_triggers.sql",
+    name = "triggers",
+    requires = ["check"]
+);
+extension_sql_file!("../sql/functions/80_tasks.sql", name = "tasks", requires = ["triggers"]);
 extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["tasks"]);
-extension_sql_file!("../sql/views/23_tasks.sql", name = "task_views", requires = ["views"]);
+extension_sql_file!(
+    "../sql/views/20_operations.sql",
+    name = "operations_views",
+    requires = ["views"]
+);
+extension_sql_file!(
+    "../sql/views/21_remarks.sql",
+    name = "remarks_views",
+    requires = ["operations_views"]
+);
+extension_sql_file!(
+    "../sql/views/22_triggers.sql",
+    name = "triggers_views",
+    requires = ["remarks_views"]
+);
+extension_sql_file!(
+    "../sql/views/23_tasks.sql",
+    name = "task_views",
+    requires = ["triggers_views"]
+);
 extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",

@@ -37,7 +37,7 @@ COMMENT ON FUNCTION wf_cancel(text, text) IS
 CREATE FUNCTION wf_status(id text) RETURNS text
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'wf_status';
 COMMENT ON FUNCTION wf_status(text) IS
-'Status of the open or last run of an id: pending, running, waiting, completed, failed or cancelled. Errors: 42704 unknown id.';
+'Status of the open or last run of an id: pending, running, waiting, paused, completed, failed or cancelled. Errors: 42704 unknown id.';
 
 CREATE FUNCTION wf_result(id text, wait interval DEFAULT '0') RETURNS jsonb
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'wf_result';

@@ -33,6 +33,9 @@ CREATE FUNCTION wf_adopt() RETURNS void
         INSERT INTO wf_internal.home (installation, database)
             SELECT i.id, d.oid::text FROM wf_internal.installation i, pg_catalog.pg_database d
             WHERE d.datname = pg_catalog.current_database();
+        INSERT INTO wf_internal.actions (at, by, owner, action)
+            SELECT pg_catalog.clock_timestamp(), a.oid, a.oid, 'adopt' FROM pg_catalog.pg_authid a
+            WHERE a.rolname = session_user;
         PERFORM wf_internal.announce();
     END $$;
 COMMENT ON FUNCTION wf_adopt() IS

@@ -25,7 +25,8 @@ CREATE TABLE wf_internal.definitions (
     source      text        NOT NULL,           -- pg_get_functiondef
     search_path text        NOT NULL,           -- of the session that started it: names in the code keep their meaning
     options     jsonb       NOT NULL,
-    created_at  timestamptz NOT NULL DEFAULT now()
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    retired_among text[]                        -- not NULL: no start finds it any more; those that may have found it before
 );
 CREATE INDEX definitions_lookup ON wf_internal.definitions (workflow, source_md5);
 COMMENT ON TABLE wf_internal.definitions IS 'versions of workflow functions, with their source';

@@ -13,8 +13,11 @@ COMMENT ON VIEW wf.workers IS 'background workers of this database and what they
 
 CREATE VIEW wf.workflows WITH (security_barrier) AS
     SELECT r.id, d.workflow,
-           CASE WHEN w.run_id IS NOT NULL AND r.finished_at IS NULL THEN 'running' ELSE r.status END AS status,
+           CASE WHEN w.run_id IS NOT NULL AND r.finished_at IS NULL THEN 'running'
+                WHEN coalesce(p.waiting_for, q.waiting_for) IS NOT NULL THEN 'paused'
+                ELSE r.status END AS status,
            CASE WHEN w.run_id IS NOT NULL THEN NULL
+                WHEN coalesce(p.waiting_for, q.waiting_for) IS NOT NULL THEN coalesce(p.waiting_for, q.waiting_for)
                 WHEN r.status = 'pending' AND r.start_at IS NOT NULL THEN 'start at ' || r.start_at::text
                 ELSE r.waiting_for END AS waiting_for,
            r.input, r.result,
@@ -29,6 +32,13 @@ CREATE VIEW wf.workflows WITH (security_barrier) AS
     -- Once, also at the moment in which a run goes from one process to another.
     LEFT JOIN (SELECT DISTINCT f.run_id FROM pg_catalog.jsonb_to_recordset(wf_internal.facts()->'workers') AS f(run_id uuid)) AS w
            ON w.run_id = r.run_id
+    -- Of the run itself, of which there may be many, and of more than one, of which there are few.
+    LEFT JOIN wf_internal.pauses p ON p.run_id = r.run_id AND r.finished_at IS NULL
+    LEFT JOIN LATERAL (
+        SELECT o.waiting_for FROM wf_internal.pauses o
+        WHERE o.run_id IS NULL AND r.finished_at IS NULL
+          AND (o.owner IS NULL OR o.owner = r.owner) AND (o.workflow IS NULL OR o.workflow = d.workflow)
+        ORDER BY o.pause_id LIMIT 1) AS q ON true
     WHERE pg_catalog.pg_has_role(r.owner::oid, 'USAGE');
 COMMENT ON VIEW wf.workflows IS 'workflow instances, one row a run';
 
@@ -70,12 +80,20 @@ CREATE VIEW wf.definitions WITH (security_barrier) AS
     SELECT d.workflow, d.version,
            d.schema_name || '.' || d.proc_name || '(' || d.proc_args || ')' AS function,
            min(d.created_at) AS first_started,
-           (SELECT pg_catalog.count(*) FROM wf_internal.runs r
-            WHERE r.def_id = ANY (pg_catalog.array_agg(d.def_id)) AND r.finished_at IS NULL
-              AND pg_catalog.pg_has_role(r.owner::oid, 'USAGE')) AS open_instances,
+           coalesce(sum(n.open), 0)::bigint AS open_instances,
+           coalesce(sum(n.finished), 0)::bigint AS finished_instances,
+           wf_internal.is_current(d.schema_name, d.proc_name, d.proc_args, d.source_md5) AS is_current,
+           EXISTS (SELECT FROM pg_catalog.pg_proc p
+                   WHERE p.pronamespace = 'wf_versions'::pg_catalog.regnamespace AND p.proname = 'v_' || d.source_md5) AS is_restored,
            d.source
     FROM wf_internal.definitions d
-    GROUP BY d.workflow, d.version, d.schema_name, d.proc_name, d.proc_args, d.source;
-COMMENT ON VIEW wf.definitions IS 'versions of workflow functions that instances were started on, and how many of the instances that you may see still run on each';
+    -- One pass over the runs, and one check of privileges an owner.
+    LEFT JOIN (SELECT c.def_id, sum(c.open) AS open, sum(c.finished) AS finished
+               FROM (SELECT r.def_id, r.owner, count(*) FILTER (WHERE r.finished_at IS NULL) AS open, count(r.finished_at) AS finished
+                     FROM wf_internal.runs r GROUP BY r.def_id, r.owner) AS c
+               WHERE pg_catalog.pg_has_role(c.owner::oid, 'USAGE')
+               GROUP BY c.def_id) AS n USING (def_id)
+    GROUP BY d.workflow, d.version, d.schema_name, d.proc_name, d.proc_args, d.source_md5, d.source;
+COMMENT ON VIEW wf.definitions IS 'versions of workflow functions that instances were started on, how many of the instances that you may see are on each, whether it is what the function is now, and whether it was created again in wf_versions';
 
 GRANT SELECT ON wf.workers, wf.workflows, wf.steps, wf.branches, wf.signals, wf.definitions TO PUBLIC;

@@ -1,7 +1,11 @@
 //! Faces of the SQL functions: arguments in, results out, nothing decided. One file a topic, as in `sql/functions/`.
 
+mod check;
 mod client;
 mod inside;
 mod operate;
+mod operations;
 mod parallel;
 mod tasks;
+mod triggers;
+mod versions;

@@ -18,7 +18,10 @@ fn run_pending(args: Args) -> Result<Return, Error> {
     }
     let role = scope::current_user();
     if !scope::is_session_user(role) {
-        return Err(Error::NotConnectedAs(role_name(role)));
+        return Err(Error::NotConnectedAs {
+            function: "wf_run_pending",
+            role: role_name(role),
+        });
     }
     if args.atomic() {
         txn::with_spi(|| batch::run_pending(Commits::No));

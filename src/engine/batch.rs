@@ -10,6 +10,7 @@ use std::rc::Rc;
 use pg_workflow_core::batch::{BUDGET, MAX_STEPS};
 
 use crate::engine::passage::Interrupted;
+use crate::engine::pause::{self, Parking};
 use crate::engine::recall::{Queue, Recall};
 use crate::engine::turn::{self, End, Ended, Terms, Turn};
 use crate::engine::{branch, continued, send, target, task};
@@ -30,6 +31,8 @@ pub(crate) struct Batcher {
     /// Runs found locked by another executor once, and those found locked again after `contended` was announced.
     suspects: HashSet<RunId>,
     busy: Vec<RunId>,
+    /// Runs whose pause is being lifted by a transaction that is still open: they and their branches are left out, too.
+    lifting: Vec<RunId>,
     /// What the last batch was for, if it was single, and the error that its transaction failed with.
     last_single: Option<Unit>,
     /// What has failed at its commit though it was alone in its transaction, and how often.
@@ -78,6 +81,7 @@ impl Batcher {
             single: 0,
             suspects: HashSet::new(),
             busy: Vec::new(),
+            lifting: Vec::new(),
             last_single: None,
             trouble: None,
             forced: None,
@@ -122,6 +126,8 @@ impl Batcher {
             mut branches,
             elsewhere,
         } = self.lock(&tickets);
+        let paused = pause::set_aside(&mut locked, |run| run, &self.recall);
+        let paused_branches = pause::set_aside(&mut branches, |(_, run)| run, &self.recall);
         if !locked.is_empty() {
             hints::holding();
         }
@@ -136,6 +142,9 @@ impl Batcher {
         let mut served: Vec<Ticket> = Vec::new();
         // Runs whose hints must stay: their turns are another's, or still to be taken.
         let mut held = elsewhere;
+        held.extend(paused.iter().map(|(run, _)| run.run_id));
+        let parked: Vec<Branch> = paused_branches.iter().map(|((locked, _), _)| locked.branch).collect();
+        let mut committed = false;
         let mut turns = 0;
         let mut steps = 0;
         for ticket in &tickets {
@@ -172,20 +181,35 @@ impl Batcher {
                     held.insert(ticket.run_id);
                 }
                 served.extend(self.settle(unit, priority, &ended));
+                if ticket.branch.is_none() {
+                    pause::forget_ended(ticket.run_id, &self.recall);
+                }
                 if ended.committed {
+                    committed = true;
                     break;
                 }
             } else if let Some(unit) = ticket.branch.filter(|unit| tasks::is_task(*unit)) {
                 task::act_on_time(unit);
                 turns += 1;
                 served.push(*ticket);
-            } else if ticket.branch.is_some() || !held.contains(&ticket.run_id) {
+            } else if ticket
+                .branch
+                .map_or(!held.contains(&ticket.run_id), |branch| !parked.contains(&branch))
+            {
                 // A second hint for a run whose turn was just taken, or for one that is gone. A branch that is held has a
                 // hint of its own in the hands of its holder.
                 served.push(*ticket);
             }
             if until.is_some_and(|until| steps >= MAX_STEPS || clock() >= until) {
                 break;
+            }
+        }
+        if !committed {
+            for (run, pause) in &paused {
+                self.park((run.run_id, None), run, *pause, &tickets, &mut served);
+            }
+            for ((locked, run), pause) in &paused_branches {
+                self.park((run.run_id, Some(locked.branch)), run, *pause, &tickets, &mut served);
             }
         }
         let passed = tickets
@@ -199,12 +223,30 @@ impl Batcher {
         Found::Turns
     }
 
+    /// Parks the hints of a paused run, or of a branch of one. Last in a batch: whoever lifts a pause waits for the lock that it
+    /// takes.
+    fn park(&mut self, unit: Unit, run: &Locked, pause: i64, tickets: &[Ticket], served: &mut Vec<Ticket>) {
+        let parking = pause::park(run, unit.1, pause, &self.recall);
+        if parking != Parking::Open {
+            hints::holding();
+        }
+        match parking {
+            Parking::Parked => served.extend(tickets.iter().filter(|ticket| (ticket.run_id, ticket.branch) == unit)),
+            Parking::Lifted => {}
+            // Whose end is waited for is that of another transaction: with its own, it would wake itself.
+            Parking::Open => {
+                slots::set_contended();
+                self.lifting.push(unit.0);
+            }
+        }
+    }
+
     /// Claims what is next in the queue; `Err`: there may be something, to be looked for at that time.
     fn claim(&mut self, size: u32, commits: Commits) -> Result<Vec<Ticket>, Timestamp> {
         let Queue { after, from_start } = self.recall.queue(|queue| *queue);
         let begun = clock();
         if after != Position::START && !from_start.is_due(begun) {
-            let tickets = ready::claim(self.owner, size, &self.busy, after);
+            let tickets = ready::claim(self.owner, size, &self.busy, &self.lifting, after);
             if !tickets.is_empty() {
                 return Ok(tickets);
             }
@@ -212,7 +254,7 @@ impl Batcher {
                 return Err(from_start.next());
             }
         }
-        let tickets = ready::claim(self.owner, size, &self.busy, Position::START);
+        let tickets = ready::claim(self.owner, size, &self.busy, &self.lifting, Position::START);
         self.recall.queue(|queue| {
             queue.from_start.observe(begun, clock());
             queue.after = Position::START;
@@ -230,6 +272,7 @@ impl Batcher {
             forced: None,
             steps: 0,
             ticket,
+            single: false,
         }
     }
 
@@ -240,7 +283,9 @@ impl Batcher {
         let id = interrupted.run_id();
         let version = interrupted.version();
         let run = runs::lock(&vec![id]).pop().filter(|run| run.version == version);
-        let Some(run) = run.filter(|run| run.status.is_open()) else {
+        // A pause may have come since: then the hint in the queue is dealt with.
+        let goes_on = |run: &Locked| run.status.is_open() && pause::holding(run, &self.recall).is_none();
+        let Some(run) = run.filter(goes_on) else {
             slots::set_unoccupied();
             return;
         };
@@ -318,8 +363,8 @@ impl Batcher {
         if locked.len() < ids.len() {
             ids.retain(|id| !locked.iter().any(|run| run.run_id == *id));
             for held in runs::existing(&ids) {
-                // Announce first, look once more, then leave it alone until its holder lets go: so the letting go is
-                // either seen by the second look or comes after the announcement.
+                // Announce first, look once more, then leave a run alone until its holder lets go: so the letting go is either
+                // seen by the second look or comes after the announcement.
                 slots::set_contended();
                 if !self.suspects.insert(held) {
                     self.busy.push(held);
@@ -400,7 +445,8 @@ impl Batcher {
     /// Someone may have let go of the runs that were set aside. True if there were any.
     pub(crate) fn forget_busy(&mut self) -> bool {
         self.suspects.clear();
-        !std::mem::take(&mut self.busy).is_empty()
+        let lifting = std::mem::take(&mut self.lifting);
+        !std::mem::take(&mut self.busy).is_empty() || !lifting.is_empty()
     }
 }
 

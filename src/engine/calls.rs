@@ -11,7 +11,7 @@ use crate::engine::step::StepSpec;
 use crate::error::Error;
 use crate::pg::errdata::{INTERNAL_ERROR, PgError, QUERY_CANCELED};
 use crate::pg::value::{timestamp_from_json, timestamp_json};
-use crate::pg::{Interval, Json, Timestamp, clock, guard, interrupt, txn};
+use crate::pg::{Interval, Json, Timestamp, clock, guard, interrupt, reads, txn};
 use crate::store::steps::Kind;
 
 /// What user code of this process is doing.
@@ -63,10 +63,23 @@ pub(crate) fn acting<T>(f: impl FnOnce() -> T) -> T {
 /// Runs `f` in a scene and returns the scene with the result. An error takes the scene down with it: it must not meet
 /// the process' next piece of work.
 fn in_scene<T>(scene: Scene, f: impl FnOnce() -> T) -> (T, Scene) {
+    if matches!(scene, Scene::Deciding(..)) {
+        // Left over from a call that came to nothing.
+        reads::take();
+    }
     SCENE.replace(scene);
     let result = guard::catch(f);
     let scene = SCENE.replace(Scene::Outside);
     (result.unwrap_or_else(|error| guard::throw(error)), scene)
+}
+
+/// True while a workflow function decides: what it reads then is read outside of steps.
+pub(crate) fn is_deciding() -> bool {
+    SCENE.with(|scene| {
+        scene
+            .try_borrow()
+            .is_ok_and(|scene| matches!(*scene, Scene::Deciding(..)))
+    })
 }
 
 /// True inside a step.

@@ -68,10 +68,42 @@ pub(crate) fn load(def_id: i32, owner: Oid) -> Result<Rc<Code>, PgError> {
     Ok(code)
 }
 
+/// The function of a name, if it still is what it was when its source had this digest. As the engine.
+pub(crate) fn current(schema: &str, name: &str, args: &str, md5: &str) -> Option<Oid> {
+    functions::lookup(schema, name, args)
+        .filter(|oid| functions::source(*oid).is_some_and(|(_, current)| current == md5))
+}
+
+/// True if a version is what its function is now, whatever this process has seen of it so far.
+pub(crate) fn is_current(definition: &Definition) -> bool {
+    catalog::catch_up();
+    current(
+        &definition.schema,
+        &definition.function,
+        &definition.args,
+        &definition.md5,
+    )
+    .is_some()
+}
+
+/// Drops the restored function of a version that no definition is left of.
+pub(crate) fn forget(definition: &Definition) {
+    let copy = copy_name(definition);
+    functions::lock_versions();
+    if functions::lookup(VERSIONS, &copy, &definition.args).is_some() {
+        let signature = copy_signature(definition, &copy);
+        run_ddl(&format!("ALTER EXTENSION pg_workflow DROP ROUTINE {signature}"));
+        run_ddl(&format!("DROP ROUTINE {signature}"));
+    }
+}
+
 fn pinned(definition: &Definition, owner: Oid) -> Result<Function, PgError> {
-    if let Some(oid) = functions::lookup(&definition.schema, &definition.function, &definition.args)
-        && functions::source(oid).is_some_and(|(_, md5)| md5 == definition.md5)
-        && let Some(function) = functions::get(oid, owner)
+    if let Some(oid) = current(
+        &definition.schema,
+        &definition.function,
+        &definition.args,
+        &definition.md5,
+    ) && let Some(function) = functions::get(oid, owner)
     {
         return Ok(function);
     }
@@ -82,7 +114,7 @@ fn pinned(definition: &Definition, owner: Oid) -> Result<Function, PgError> {
     {
         return Err(Error::NoExecute(current.signature).into());
     }
-    let copy = format!("v_{}", definition.md5);
+    let copy = copy_name(definition);
     // One process at a time makes a copy or grants on it, until it commits; the lock is taken only where the catalogue is
     // to be changed.
     let look = || functions::lookup(VERSIONS, &copy, &definition.args).and_then(|oid| functions::get(oid, owner));
@@ -110,6 +142,10 @@ fn lost(definition: &Definition, detail: String) -> Error {
         version: definition.version,
         detail,
     }
+}
+
+fn copy_name(definition: &Definition) -> String {
+    format!("v_{}", definition.md5)
 }
 
 fn copy_signature(definition: &Definition, copy: &str) -> String {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use pg_workflow_core::options::WorkflowOptions;
 
@@ -47,16 +48,31 @@ fn with_cache<T>(f: impl FnOnce(&mut Cache) -> T) -> T {
     })
 }
 
-/// Names the code that `workflow` means for the current user and an input, recording its version if it is new.
-pub(crate) fn resolve(workflow: &str, input: &Json) -> Result<Resolved, Error> {
+/// Name of the function behind `workflow` for the current user, and options.
+fn named(workflow: &str) -> (String, Json) {
     let role = scope::current_user();
     let named = scope::as_engine(|| definitions::named(workflow, role));
-    let (name, options) = named.unwrap_or_else(|| (workflow.to_owned(), Json::parse("{}")));
+    named.unwrap_or_else(|| (workflow.to_owned(), Json::parse("{}")))
+}
+
+/// True if `workflow` means a function for the current user.
+pub(crate) fn exists(workflow: &str) -> bool {
+    !target::candidates(&named(workflow).0).is_empty()
+}
+
+/// The function that `workflow` means for the current user and an input, and its options.
+pub(crate) fn find(workflow: &str, input: &Json) -> Result<(Rc<Function>, Json), Error> {
+    let (name, options) = named(workflow);
     let candidates = target::candidates(&name);
     if candidates.is_empty() {
         return Err(Error::UnknownWorkflow(workflow.to_owned()));
     }
-    let function = target::choose(&name, input, &candidates)?;
+    Ok((target::choose(&name, input, &candidates)?, options))
+}
+
+/// Names the code that `workflow` means for the current user and an input, recording its version if it is new.
+pub(crate) fn resolve(workflow: &str, input: &Json) -> Result<Resolved, Error> {
+    let (function, options) = find(workflow, input)?;
     target::check_values(&function, input);
     target::sweep();
     resolve_function(workflow, &function, &options)
@@ -95,7 +111,7 @@ fn function_text(function: &Function) -> String {
 }
 
 /// Id and version of the definition, and whether it was there before (a row of our own may yet be rolled back).
-fn record(
+pub(super) fn record(
     workflow: &str,
     function: &Function,
     search_path: String,

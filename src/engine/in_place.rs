@@ -23,7 +23,7 @@ use crate::engine::history::{Answer, History, Want};
 use crate::engine::passage::{Interrupted, Next, Passage};
 use crate::engine::step::Attempt;
 use crate::engine::turn::Turn;
-use crate::engine::{calls, send, target};
+use crate::engine::{calls, pause, send, target};
 use crate::hub::{hints, slots};
 use crate::pg::{PgError, clock, guard, interrupt, process, scope, txn};
 use crate::store::{ready, runs};
@@ -293,7 +293,10 @@ impl Turn {
         let now = clock();
         self.terms.until = Some(now + BUDGET);
         self.recall.recovered(self.run.run_id, history.len());
-        let relocked = scope::as_engine(|| runs::relock(self.run.run_id));
+        let (relocked, paused) = scope::as_engine(|| {
+            let paused = pause::holding(&self.run, &self.recall).is_some();
+            (runs::relock(self.run.run_id), paused)
+        });
         let ours = relocked.is_some_and(|(found, controlled)| {
             self.run.controlled = controlled;
             found == version
@@ -305,7 +308,7 @@ impl Turn {
         self.long = time > BRIEF;
         let helped = !others || (self.long && slots::step_aside(process::my_database(), self.run.owner));
         let had_enough = time > SLICE.max(10 * self.replay_took);
-        self.yields = (had_enough && !helped) || slots::asked_to_quit();
+        self.yields = (had_enough && !helped) || slots::asked_to_quit() || paused;
         ours && !self.run.controlled && !self.yields
     }
 }

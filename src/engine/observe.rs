@@ -5,7 +5,8 @@ use crate::engine::start::check_access;
 use crate::error::Error;
 use crate::hub::{hints, results, slots};
 use crate::pg::{Interval, Json, Oid, PgError, clock, guard, latch, scope, txn};
-use crate::store::runs::{self, Found, Status};
+use crate::store::pauses;
+use crate::store::runs::{self, Brief, Found, Status};
 
 pub(crate) fn status(id: &str) -> Result<&'static str, Error> {
     let caller = scope::current_user();
@@ -17,6 +18,9 @@ pub(crate) fn status(id: &str) -> Result<&'static str, Error> {
     {
         return Ok(Status::Running.name());
     }
+    if run.status.is_open() && scope::as_engine(|| pauses::of_run(run.run_id)).is_some() {
+        return Ok("paused");
+    }
     Ok(run.status.name())
 }
 
@@ -27,9 +31,21 @@ pub(crate) fn get(id: &str, name: Option<&str>) -> Result<Option<Json>, Error> {
         let run = find(id, caller)?;
         Ok(match name {
             Some(name) => runs::published(run.run_id, name),
-            None => runs::get(run.run_id),
+            None => runs::get(run.run_id).map(|whole| with_pause(&run, whole)),
         })
     })
+}
+
+/// What is shown of a run that may be paused.
+fn with_pause(run: &Brief, whole: Json) -> Json {
+    let pause = Some(())
+        .filter(|()| run.status.is_open())
+        .and_then(|()| pauses::of_run(run.run_id));
+    let Some(pause) = pause else { return whole };
+    let mut value = whole.to_value();
+    value["status"] = "paused".into();
+    value["waiting_for"] = pause.into();
+    Json::from_value(&value)
 }
 
 /// The open or last run of an id with its values, if the caller may see it. As the engine.
@@ -122,7 +138,8 @@ fn not_ended(id: &str, run: &Found, hint: &'static str) -> Error {
     } else {
         "No background worker runs: see wf_health(), or CALL wf_run_pending()."
     };
-    let detail = match &run.waiting_for {
+    let pause = scope::as_engine(|| pauses::of_run(run.run_id));
+    let detail = match pause.as_ref().or(run.waiting_for.as_ref()) {
         Some(waiting) => format!("It waits for {waiting}."),
         None => format!("Its status is {}.", run.status.name()),
     };

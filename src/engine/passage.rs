@@ -9,6 +9,7 @@ use pg_workflow_core::batch::PATIENCE;
 use crate::engine::code::Code;
 use crate::engine::history::History;
 use crate::engine::recall::Recall;
+use crate::engine::remarks;
 use crate::engine::step;
 use crate::engine::turn::{End, Ended, LONG, Terms, Turn};
 use crate::error::{CANCELLED, Error};
@@ -115,6 +116,7 @@ impl Turn {
             Ok(false) => return Break(self.want_alone(history)),
             Err(error) => return Break(self.fail(&code, history, Status::Failed, &error)),
         }
+        remarks::record(&self.run);
         let now = clock();
         if std::mem::take(&mut self.between) {
             return Continue(history);

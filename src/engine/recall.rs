@@ -9,6 +9,7 @@ use pg_workflow_core::sparing::Sparing;
 
 use crate::engine::history::History;
 use crate::engine::passage::Interrupted;
+use crate::engine::pause::Pauses;
 use crate::pg::RunId;
 use crate::store::ready::Position;
 
@@ -20,6 +21,7 @@ pub(crate) struct Recall {
     histories: RefCell<Histories>,
     interrupted: RefCell<Option<Interrupted>>,
     setback: RefCell<Option<Setback>>,
+    pauses: RefCell<Pauses>,
 }
 
 /// Where the next claims are looked for. Rows that were served are deleted, but while somebody holds an old snapshot
@@ -77,6 +79,11 @@ impl Recall {
 
     pub(crate) fn queue<T>(&self, f: impl FnOnce(&mut Queue) -> T) -> T {
         f(&mut self.queue.borrow_mut())
+    }
+
+    /// What is paused. Unlike the rest it is no memory only: see [`Pauses`].
+    pub(super) fn pauses<T>(&self, f: impl FnOnce(&mut Pauses) -> T) -> T {
+        f(&mut self.pauses.borrow_mut())
     }
 
     /// Keeps the history of a run for its next turn. `version` is that of the run's row once this transaction has

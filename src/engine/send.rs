@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use crate::engine::actions::{self, Subject};
 use crate::engine::start::{check_access, check_text};
 use crate::engine::{calls, step};
 use crate::error::Error;
@@ -53,6 +54,8 @@ pub(crate) fn cancel(id: &str, reason: Option<&str>) -> Result<bool, Error> {
             return Ok(false);
         }
         inbox::ask(run.run_id, inbox::Action::Cancel, reason, clock(), caller);
+        let (run_id, owner) = (run.run_id, run.owner);
+        actions::record("cancel", caller, Some(Subject { run_id, id, owner }), reason, None);
         hints::cancelled(run.run_id);
         wake(&run);
         Ok(true)

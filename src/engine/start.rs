@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, scope};
 use crate::store::runs::{self, Found, Locked, NewRun, Parent};
-use crate::store::{ready, timers};
+use crate::store::{operations, ready, timers};
 
 /// Arguments of `wf_start`.
 pub(crate) struct Start {
@@ -184,7 +184,12 @@ fn insert(start: Start, parent: Option<Parent>, depth: i16) -> Result<String, Er
             let anew = matches!(start.on_conflict, OnConflict::StartNew | OnConflict::Anew);
             if anew && !existing.status.is_open() {
                 check_access(&id, existing.owner, owner)?;
-                run.seq = existing.seq + 1;
+                // Unless it is just being retried, or has been purged.
+                run.seq = if operations::stays_closed(existing.run_id) {
+                    existing.seq + 1
+                } else {
+                    1
+                };
                 continue;
             }
             return check_same(&id, &existing, &start, &resolved.function, owner);

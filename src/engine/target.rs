@@ -79,6 +79,11 @@ pub(crate) fn choose(name: &str, input: &Json, candidates: &[Rc<Function>]) -> R
     }
 }
 
+/// Refuses a function that no input makes callable.
+pub(crate) fn check_callable(function: &Function) -> Result<(), Error> {
+    check(function, Ok(()))
+}
+
 fn check(function: &Function, fitting: Result<(), Mismatch>) -> Result<(), Error> {
     if function.is_special {
         return Err(Error::NotAFunction(function.signature.clone()));
@@ -157,7 +162,7 @@ fn fit(function: &Function, keys: Option<&BTreeSet<String>>) -> Result<Call, Mis
 }
 
 /// True if the function has one `jsonb` parameter (a procedure: beside its INOUT and OUT ones).
-fn takes_whole(function: &Function) -> bool {
+pub(crate) fn takes_whole(function: &Function) -> bool {
     let mut plain = function
         .parameters
         .iter()

@@ -9,7 +9,7 @@
 //! Invariant: a transaction that changes a run's history also writes its row. So an unchanged row means an unchanged
 //! history, and what a process remembers of it is still true.
 
-use std::ops::ControlFlow::{Break, Continue};
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::rc::Rc;
 
 use pg_workflow_core::batch::{MAX_STEPS, PATIENCE};
@@ -18,8 +18,9 @@ use crate::engine::code::{self, Code};
 use crate::engine::history::History;
 use crate::engine::passage::Passage;
 use crate::engine::recall::Recall;
+use crate::engine::replay::{self, Call};
 use crate::engine::step::Attempt;
-use crate::engine::{calls, child, send, step, target, task};
+use crate::engine::{child, send, step, task};
 use crate::error::Error;
 use crate::hub::{hints, slots};
 use crate::pg::{Json, PgError, Timestamp, catalog, clock, interrupt, process, scope, txn};
@@ -43,6 +44,8 @@ pub(crate) struct Terms {
     pub(crate) steps: u32,
     /// The claimed hint that has led here.
     pub(crate) ticket: Option<Ticket>,
+    /// Yield behind the first new answer.
+    pub(crate) single: bool,
 }
 
 /// Time that the function of a cancelled run has for its way to the call at which it is told, in microseconds.
@@ -90,13 +93,16 @@ pub(crate) fn give_up(run: &Locked, error: &PgError) {
     end(run, run.started_at.unwrap_or(now), Status::Failed, None, Some(&error));
 }
 
-/// Writes the end of a run, takes its deadline's timer away and tells who waits for it: clients, and the run that it is a
+/// Writes the end of a run, takes its timers away and tells who waits for it: clients, and the run that it is a
 /// child of.
 fn end(run: &Locked, started: Timestamp, status: Status, result: Option<&Json>, error: Option<&Json>) {
     let now = clock();
     runs::close(run.run_id, status, result, error, started, now);
     if let Some(deadline) = run.deadline.filter(|deadline| *deadline > now) {
         timers::delete(deadline, run.run_id, timers::DEADLINE);
+    }
+    if let Some(start) = run.start_at.filter(|start| *start > now) {
+        timers::delete(start, run.run_id, timers::START);
     }
     hints::ended(run.run_id);
     if let Some(parent) = run.parent.filter(|_| status != Status::Continued) {
@@ -214,12 +220,17 @@ impl Turn {
     pub(super) fn begin(mut self, now: Timestamp) -> Ended {
         let mut history = History::empty(self.run.run_id);
         match self.prepare(&mut history, now) {
-            Ok(Some(code)) if self.compensating => {
+            Ok(Continue(code)) if self.compensating => {
                 let end = self.compensate(&code, history);
                 self.ended(end)
             }
-            Ok(Some(code)) => self.play(code, history),
-            Ok(None) => self.ended(End::Settled),
+            Ok(Continue(_)) if self.terms.single && self.wrote => {
+                // A wait has ended.
+                let end = self.yield_turn(history);
+                self.ended(end)
+            }
+            Ok(Continue(code)) => self.play(code, history),
+            Ok(Break(end)) => self.ended(end),
             Err(error) => {
                 self.has_children = true;
                 let end = self.close(Status::Failed, None, Some(&error));
@@ -228,16 +239,16 @@ impl Turn {
         }
     }
 
-    /// What comes before the first replay. `None`: nothing to do now.
-    fn prepare(&mut self, history: &mut History, now: Timestamp) -> Result<Option<Rc<Code>>, PgError> {
+    /// What comes before the first replay, which may be the end of the turn.
+    fn prepare(&mut self, history: &mut History, now: Timestamp) -> Result<ControlFlow<End, Rc<Code>>, PgError> {
         let pending = self.run.status == Status::Pending;
         if pending && self.cancel.is_some() {
             let reason = self.cancel.take().flatten();
-            self.close(Status::Cancelled, None, Some(&Error::Cancelled { reason }.into()));
-            return Ok(None);
+            let error = Error::Cancelled { reason }.into();
+            return Ok(Break(self.close(Status::Cancelled, None, Some(&error))));
         }
         if pending && self.run.start_at.is_some_and(|start| start > now) {
-            return Ok(None);
+            return Ok(Break(End::Settled));
         }
         let code = self.load_code()?;
         if !pending {
@@ -247,14 +258,13 @@ impl Turn {
         }
         self.compensating = self.run.status == Status::Compensating;
         if self.compensating {
-            return Ok(Some(code));
+            return Ok(Continue(code));
         }
         if self.expired(now) {
-            self.expire(&code, history);
-            return Ok(None);
+            return Ok(Break(self.expire(&code, history)));
         }
         if pending {
-            return Ok(Some(code));
+            return Ok(Continue(code));
         }
         let news = self.settle_open(&code, history, now);
         if self.run.status == Status::Waiting && !news {
@@ -264,9 +274,9 @@ impl Turn {
                 let history = std::mem::replace(history, History::empty(self.run.run_id));
                 self.recall.keep(self.run.run_id, txn::current_id(), history);
             }
-            return Ok(None);
+            return Ok(Break(End::Settled));
         }
-        Ok(Some(code))
+        Ok(Continue(code))
     }
 
     pub(super) fn load_code(&mut self) -> Result<Rc<Code>, PgError> {
@@ -313,23 +323,17 @@ impl Turn {
     }
 
     /// Calls the function once, to its end or to the first call that has no answer.
-    fn replay(&mut self, code: Rc<Code>, mut history: History, patience: Option<i64>) -> Passage {
+    fn replay(&mut self, code: Rc<Code>, history: History, patience: Option<i64>) -> Passage {
         self.occupy(&code, "", patience);
-        history.begin_replay();
         let limit = self.limit(patience);
         let begun = clock();
-        let ((outcome, fired), history) = calls::deciding(history, || {
-            scope::as_owner(self.run.owner, &code.search_path, || {
-                if let Some(limit) = limit {
-                    interrupt::arm(limit);
-                }
-                let outcome = txn::trial(|| {
-                    txn::set_read_only();
-                    interrupt::with_read_only_hint(|| target::call(&code.function, &self.run.input))
-                });
-                (outcome, interrupt::disarm())
-            })
-        });
+        let call = Call {
+            owner: self.run.owner,
+            search_path: &code.search_path,
+            function: &code.function,
+            input: &self.run.input,
+        };
+        let (outcome, fired, history) = replay::replay(&call, history, limit);
         if patience.is_none() && !fired {
             // It may have been the machine: quick again, it shares a transaction again.
             let took = clock() - begun;
@@ -365,9 +369,8 @@ impl Turn {
 
     /// Time to commit what there is.
     pub(super) fn is_over(&self) -> bool {
-        self.terms
-            .until
-            .is_some_and(|until| self.terms.careful || self.terms.steps >= MAX_STEPS || clock() >= until)
+        let over = |until| self.terms.careful || self.terms.steps >= MAX_STEPS || clock() >= until;
+        self.terms.single || self.terms.until.is_some_and(over)
     }
 
     /// Nothing but this run's next step is in the transaction.

@@ -20,6 +20,7 @@ struct Pending {
     queues: Vec<u64>,
     /// Runs that this transaction has started: nobody else can see them yet.
     started: HashSet<RunId>,
+    paused: bool,
     announce: bool,
     dropped: bool,
     /// This transaction held runs: who found one of them locked waits for its end.
@@ -60,6 +61,10 @@ fn on_end(committed: bool) {
 fn deliver(pending: &Pending) {
     let database = process::my_database();
     STATE.with(|state| {
+        // First: who is woken below is to know of it. A restored dump may bring pauses along.
+        if pending.paused || pending.announce {
+            state.pauses += 1;
+        }
         for role in &pending.ready {
             state.wake_executor(database, *role);
         }
@@ -156,6 +161,11 @@ pub(crate) fn tasks(queue: &str) {
             pending.queues.push(queue);
         }
     });
+}
+
+/// A pause was set or lifted.
+pub(crate) fn paused() {
+    note(true, |pending| pending.paused = true);
 }
 
 /// This database has the extension, or something about it changed that its scheduler should look at.

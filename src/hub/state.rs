@@ -134,6 +134,8 @@ pub(super) struct State {
     pub(super) requests: [(Oid, Oid); REQUESTS],
     /// Some executor found a run held by another: whoever lets go of runs wakes the idle.
     pub(super) contended: bool,
+    /// Counts the changes of what is paused.
+    pub(super) pauses: u64,
 }
 
 pub(super) static STATE: Shared<State> = Shared::new(c"pg_workflow");
@@ -165,6 +167,7 @@ pub(crate) fn startup() {
         closed_by: 0,
         requests: [(Oid::INVALID, Oid::INVALID); REQUESTS],
         contended: false,
+        pauses: 0,
     });
 }
 

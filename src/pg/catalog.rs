@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::ffi::CString;
 
+use pgrx::IntoDatum;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::guard;
@@ -33,6 +34,38 @@ pub(crate) fn functions_named(name: &str) -> Vec<Oid> {
     .unwrap_or_default()
 }
 
+/// The function that a text such as `f(integer)` means under the `search_path` in force.
+pub(crate) fn function_signed(signature: &str) -> Option<Oid> {
+    guard::catch(|| {
+        // SAFETY: to_regprocedure takes a text and returns an oid or NULL.
+        unsafe { pgrx::direct_function_call::<Oid>(pg_sys::to_regprocedure, &[signature.into_datum()]) }
+    })
+    .unwrap_or_default()
+}
+
+/// The relation that a name of one to three parts means under the `search_path` in force.
+///
+/// # Errors
+/// Unwinds if the caller may not look into the schema, or it names another database.
+pub(crate) fn relation_named(parts: &[String]) -> Option<Oid> {
+    let parts: Vec<CString> = parts
+        .iter()
+        .filter_map(|part| CString::new(part.as_str()).ok())
+        .collect();
+    let part = |from_last: usize| {
+        let index = parts.len().checked_sub(from_last);
+        index.map_or(std::ptr::null_mut(), |index| parts[index].as_ptr().cast_mut())
+    };
+    // SAFETY: the names outlive the call, which copies nothing.
+    let oid = unsafe {
+        let range = pg_sys::makeRangeVar(part(2), part(1), -1);
+        (*range).catalogname = part(3);
+        let missing_ok = pg_sys::RVROption::RVR_MISSING_OK;
+        pg_sys::RangeVarGetRelidExtended(range, pg_sys::NoLock as i32, missing_ok, None, std::ptr::null_mut())
+    };
+    (oid != Oid::INVALID).then_some(oid)
+}
+
 thread_local! {
     static FUNCTIONS_CHANGED: Cell<u64> = const { Cell::new(0) };
     static WATCHING: Cell<bool> = const { Cell::new(false) };
@@ -57,6 +90,12 @@ pub(crate) fn functions_generation() -> u64 {
     FUNCTIONS_CHANGED.get()
 }
 
+/// Learns of what others have committed to the catalogues, as the beginning of a transaction does.
+pub(crate) fn catch_up() {
+    // SAFETY: in a transaction, with nothing of the caches in hand.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+}
+
 /// Oid of our extension in this database, if it is installed.
 pub(crate) fn extension() -> Option<Oid> {
     // SAFETY: a catalogue lookup.
@@ -72,6 +111,19 @@ pub(crate) fn quote_identifier(name: &str) -> String {
     // SAFETY: the result is the argument or a palloc'd text; copied at once.
     unsafe {
         core::ffi::CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr()))
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+/// Quotes a string constant.
+pub(crate) fn quote_literal(text: &str) -> String {
+    let Ok(text) = CString::new(text) else {
+        return "NULL".to_owned();
+    };
+    // SAFETY: the result is a palloc'd text; copied at once.
+    unsafe {
+        core::ffi::CStr::from_ptr(pg_sys::quote_literal_cstr(text.as_ptr()))
             .to_string_lossy()
             .into_owned()
     }

@@ -109,6 +109,11 @@ pub(crate) fn log(error: PgError) {
     report(PgLogLevel::LOG as i32, error);
 }
 
+/// Writes `error` to the server log at level WARNING, and to the client where there is one.
+pub(crate) fn warn(error: PgError) {
+    report(PgLogLevel::WARNING as i32, error);
+}
+
 /// Writes a message of ours to the server log.
 pub(crate) fn log_text(message: impl Into<String>) {
     report(PgLogLevel::LOG as i32, PgError::new(0, message));

@@ -9,6 +9,7 @@ pub(crate) mod interrupt;
 pub(crate) mod latch;
 pub(crate) mod process;
 mod raw;
+pub(crate) mod reads;
 pub(crate) mod scope;
 pub(crate) mod shared;
 pub(crate) mod spi;

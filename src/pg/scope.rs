@@ -145,6 +145,11 @@ pub(crate) fn reset() {
     }
 }
 
+/// True unless a user's code runs.
+pub(super) fn is_engine() -> bool {
+    FRAMES.with_borrow(|frames| frames.last().is_none_or(|frame| frame.owner.is_none()))
+}
+
 /// Opens the levels of all open scopes again, in a new transaction, with the numbers that their ends expect.
 pub(super) fn reopen() {
     let frames = FRAMES.with_borrow(Clone::clone);
@@ -185,10 +190,15 @@ pub(crate) fn with_plain_output<T>(f: impl FnOnce() -> T) -> T {
         (c"bytea_output", c"hex"),
         (c"quote_all_identifiers", c"off"),
     ];
+    with_settings(&PLAIN, f)
+}
+
+/// Runs `f` with settings at other values.
+pub(crate) fn with_settings<T>(settings: &[(&CStr, &CStr)], f: impl FnOnce() -> T) -> T {
     // SAFETY: settings are put back here or by the transaction's abort.
     unsafe {
         let nest = pg_sys::NewGUCNestLevel();
-        for (name, value) in PLAIN {
+        for (name, value) in settings {
             set_local(name, value);
         }
         let value = f();
@@ -328,6 +338,12 @@ pub(crate) fn is_session_user(role: Oid) -> bool {
 pub(crate) fn has_privileges_of(member: Oid, role: Oid) -> bool {
     // SAFETY: a catalogue lookup.
     unsafe { pg_sys::has_privs_of_role(member, role) }
+}
+
+/// True for a superuser.
+pub(crate) fn is_superuser(role: Oid) -> bool {
+    // SAFETY: a catalogue lookup.
+    unsafe { pg_sys::superuser_arg(role) }
 }
 
 /// The `search_path` in force, as a setting's text.

@@ -213,6 +213,14 @@ impl RunId {
 }
 
 impl RunId {
+    /// The least id of a time: those of runs that were made before it are less.
+    pub(crate) fn least_at(at: Timestamp) -> Self {
+        let millis = at.saturating_add(POSTGRES_EPOCH_MICROS).max(0) / 1000;
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+        Self(bytes)
+    }
+
     pub(crate) fn parse(text: &str) -> Option<Self> {
         uuid::Uuid::try_parse(text).ok().map(|uuid| Self(uuid.into_bytes()))
     }

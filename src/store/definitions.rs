@@ -18,6 +18,7 @@ statement!(
     JSONB
 );
 statement!(GET, "definition_get", INT4);
+statement!(KNOWN, "definition_known", TEXT);
 statement!(NAMED, "workflow_find", TEXT, OID);
 statement!(DEFINE, "workflow_define", TEXT, OID, TEXT, JSONB);
 statement!(UNDEFINE, "workflow_undefine", TEXT, OID);
@@ -81,6 +82,11 @@ pub(crate) fn get(def_id: i32) -> Option<Definition> {
         search_path: row.need(8),
         options: row.need(9),
     })
+}
+
+/// True if instances of a workflow were started, or `role` may use a name that was given to one.
+pub(crate) fn is_known(workflow: &str, role: Oid) -> bool {
+    KNOWN.first(&[&workflow], |_| ()).is_some() || named(workflow, role).is_some()
 }
 
 /// Function (as regprocedure text) and options behind a name that `role` may use.

@@ -8,6 +8,7 @@ use crate::pg::{Json, Oid, scope};
 
 statement!(GET, "function_get", OID, OID);
 statement!(SOURCE, "function_source", OID);
+statement!(BODY, "function_body", OID);
 statement!(LOOKUP, "function_lookup", TEXT, TEXT, TEXT);
 statement!(CAN_LOGIN, "role_can_login", OID);
 statement!(LOCK_VERSIONS, "version_lock");
@@ -110,6 +111,22 @@ fn describe(row: &Row) -> Function {
 /// Source text of a function and its digest.
 pub(crate) fn source(oid: Oid) -> Option<(String, String)> {
     scope::with_plain_output(|| SOURCE.first(&[&oid], |row| (row.need(0), row.need(1))))
+}
+
+/// What can be read of a function.
+pub(crate) struct Body {
+    pub(crate) language: String,
+    pub(crate) source: String,
+    /// That it sets for itself.
+    pub(crate) search_path: Option<String>,
+}
+
+pub(crate) fn body(oid: Oid) -> Option<Body> {
+    BODY.first(&[&oid], |row| Body {
+        language: row.need(0),
+        source: row.need(1),
+        search_path: row.get(2),
+    })
 }
 
 /// The function that has this name and these arguments now.

@@ -2,17 +2,23 @@
 //! `sql/queries/`, where it can be read without Rust. Everything here runs inside `pg::scope::as_engine` or in a worker's
 //! engine state.
 
+pub(crate) mod actions;
 pub(crate) mod answers;
 pub(crate) mod branches;
 pub(crate) mod definitions;
 pub(crate) mod functions;
 pub(crate) mod home;
 pub(crate) mod inbox;
+pub(crate) mod operations;
+pub(crate) mod pauses;
 pub(crate) mod ready;
+pub(crate) mod remarks;
 pub(crate) mod runs;
 pub(crate) mod steps;
 pub(crate) mod tasks;
 pub(crate) mod timers;
+pub(crate) mod triggers;
+pub(crate) mod versions;
 
 /// A statement from `sql/queries/`.
 macro_rules! statement {

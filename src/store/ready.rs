@@ -8,7 +8,7 @@ use crate::pg::{Oid, RunId};
 statement!(INSERT, "ready_insert", OID, INT4, UUID);
 statement!(BRANCHES, "ready_branches", OID, INT4, UUID, INT4, INT4, INT4);
 statement!(RETAKE, "ready_retake", TID, UUID);
-statement!(CLAIM, "ready_claim", OID, INT4, UUIDS, INT4, INT8);
+statement!(CLAIM, "ready_claim", OID, INT4, UUIDS, INT4, INT8, UUIDS);
 statement!(DELETE, "ready_delete", TIDS);
 statement!(OTHERS, "ready_others", OID, UUID, INT4, INT8);
 statement!(OWNERS, "ready_owners");
@@ -66,9 +66,11 @@ pub(crate) fn retake(ticket: Ticket) -> Option<Ticket> {
     RETAKE.first(&[&ticket.place, &ticket.run_id], |_| ticket)
 }
 
-/// Claims up to `count` rows of a role behind a position, leaving out runs known to be held by another executor.
-pub(crate) fn claim(owner: Oid, count: u32, except: &Vec<RunId>, after: Position) -> Vec<Ticket> {
-    let args: [&dyn Argument; 5] = [&owner, &(count as i32), except, &i32::from(after.priority), &after.seq];
+/// Claims up to `count` rows of a role behind a position, leaving out runs known to be held by another executor (but not
+/// their branches), and those of `apart` with their branches.
+pub(crate) fn claim(owner: Oid, count: u32, except: &Vec<RunId>, apart: &Vec<RunId>, after: Position) -> Vec<Ticket> {
+    let priority = i32::from(after.priority);
+    let args: [&dyn Argument; 6] = [&owner, &(count as i32), except, &priority, &after.seq, apart];
     CLAIM.query(&args, |row| {
         let run_id = row.need(1);
         Ticket {

@@ -6,11 +6,12 @@ mod scheduler;
 
 use crate::hub::{databases, state};
 use crate::pg::process::{self, WorkerSpec};
-use crate::pg::{Oid, PgError, callback, catalog, errdata, latch, scope, shared, txn};
+use crate::pg::{Oid, PgError, callback, catalog, errdata, latch, reads, scope, shared, txn};
 use crate::store::home;
 
 /// Registers launcher, shared memory and hooks; from `_PG_init`.
 pub(crate) fn init() {
+    reads::note_while(crate::engine::calls::is_deciding);
     callback::on_extension_drop(crate::hub::hints::dropped);
     callback::around_database_commands(close_database, open_database);
     if process::preloading() {

@@ -1,8 +1,11 @@
 //! The decisions of pg_workflow, as pure functions: no Postgres, no I/O, no clock, no randomness of their own.
 
 pub mod batch;
+pub mod events;
 pub mod lease;
+pub mod lexer;
 pub mod limit;
+pub mod lint;
 pub mod options;
 pub mod policy;
 pub mod signature;

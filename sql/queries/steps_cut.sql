@@ -1,0 +1,13 @@
+-- Takes the failure off the end of a history: the last call, if it failed or was cancelled, and what came behind it without
+-- an effect of its own (values, waits that the end of the run has cut off). $1 run_id
+WITH last AS (
+    SELECT s.n, s.status FROM wf_internal.steps s
+    WHERE s.run_id = $1 AND s.kind NOT IN ('value', 'set')
+      AND NOT (s.status = 'cancelled' AND s.error->>'sqlstate' IS DISTINCT FROM 'WF002')
+    ORDER BY s.n DESC
+    LIMIT 1
+)
+DELETE FROM wf_internal.steps s
+WHERE s.run_id = $1
+  AND s.n >= coalesce((SELECT CASE WHEN l.status IN ('failed', 'cancelled') THEN l.n ELSE l.n + 1 END FROM last l), 1)
+RETURNING s.n, s.name

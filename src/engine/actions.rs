@@ -1,0 +1,30 @@
+//! The record of what operators do, written in the transaction that does it.
+
+use crate::pg::{Json, Oid, RunId, clock};
+use crate::store::actions::{self, Action};
+
+/// The instance that something is done to.
+pub(crate) struct Subject<'a> {
+    pub(crate) run_id: RunId,
+    pub(crate) id: &'a str,
+    pub(crate) owner: Oid,
+}
+
+/// Records what `by` has done, to one instance or (`None`) to several. As the engine.
+pub(crate) fn record(
+    name: &str,
+    by: Oid,
+    subject: Option<Subject>,
+    reason: Option<&str>,
+    detail: Option<&serde_json::Value>,
+) {
+    actions::insert(&Action {
+        at: clock(),
+        by,
+        owner: subject.as_ref().map_or(by, |subject| subject.owner),
+        name,
+        run: subject.map(|subject| (subject.run_id, subject.id)),
+        reason,
+        detail: detail.map(Json::from_value),
+    });
+}

@@ -1,0 +1,78 @@
+//! What operators change of `runs` and `steps`, under the run's row lock.
+
+use super::statement;
+use crate::pg::{Json, RunId, Timestamp};
+
+statement!(WAIT_LOCK, "run_wait_lock", UUID);
+statement!(STAYS_CLOSED, "run_stays_closed", UUID);
+statement!(REOPEN, "run_reopen", UUID, TIMESTAMPTZ);
+statement!(FORK, "run_fork", UUID, TEXT, UUID, INT4, JSONB, TIMESTAMPTZ);
+statement!(CUT, "steps_cut", UUID);
+statement!(COPY, "steps_copy", UUID, UUID, INT4);
+statement!(FIND, "step_find", UUID, TEXT);
+statement!(DEFINITION, "run_definition", UUID);
+statement!(COUNT, "steps_count", UUID);
+statement!(CANCELLED, "steps_cancelled", UUID);
+
+/// Locks a run that no step is running in, waiting for whoever has it for a moment.
+pub(crate) fn wait_lock(run: RunId) {
+    WAIT_LOCK.run(&[&run]);
+}
+
+/// True if a run is closed and stays so until this transaction ends. Waits for a transaction that reopens it.
+pub(crate) fn stays_closed(run: RunId) -> bool {
+    STAYS_CLOSED.first(&[&run], |row| row.need(0)).unwrap_or(false)
+}
+
+/// Opens a run that has ended; returns its deadline.
+pub(crate) fn reopen(run: RunId, now: Timestamp) -> Option<Timestamp> {
+    REOPEN.first(&[&run, &now], |row| row.get(0)).flatten()
+}
+
+/// Takes the failure off the end of a run's history; returns number and name of the first call that is gone.
+pub(crate) fn cut_failure(run: RunId) -> Option<(i32, String)> {
+    CUT.query(&[&run], |row| (row.need(0), row.need(1))).into_iter().min()
+}
+
+/// The version of the code that a run is on.
+pub(crate) fn definition(run: RunId) -> Option<i32> {
+    DEFINITION.first(&[&run], |row| row.need(0))
+}
+
+/// A run about to be inserted beside another.
+pub(crate) struct NewFork<'a> {
+    pub(crate) run_id: RunId,
+    pub(crate) id: &'a str,
+    pub(crate) origin: RunId,
+    pub(crate) def_id: i32,
+    pub(crate) input: Option<&'a Json>,
+    pub(crate) at: Timestamp,
+}
+
+/// Inserts a run that is to be given a history; returns deadline and priority, or `None` if the id is in use.
+pub(crate) fn fork(new: &NewFork) -> Option<(Option<Timestamp>, i16)> {
+    FORK.first(
+        &[&new.run_id, &new.id, &new.origin, &new.def_id, &new.input, &new.at],
+        |row| (row.get(0), row.need(1)),
+    )
+}
+
+/// Copies the history of `origin` up to its call `n`, or to the first one without an answer; returns its length.
+pub(crate) fn copy_history(run: RunId, origin: RunId, n: i32) -> u64 {
+    COPY.run(&[&run, &origin, &n])
+}
+
+/// Number of the last call of a name.
+pub(crate) fn last_call(run: RunId, name: &str) -> Option<i32> {
+    FIND.first(&[&run, &name], |row| row.need(0))
+}
+
+/// Number of recorded calls.
+pub(crate) fn calls(run: RunId) -> i32 {
+    COUNT.first(&[&run], |row| row.need(0)).unwrap_or(0)
+}
+
+/// True if a cancel was delivered to a run.
+pub(crate) fn was_cancelled(run: RunId) -> bool {
+    CANCELLED.first(&[&run], |_| ()).is_some()
+}
