@@ -3,7 +3,8 @@
 use crate::api::inside::{name_at, timeout_at};
 use crate::engine::calls;
 use crate::engine::queue::{self, Poll, Settings};
-use crate::engine::task::{self, Failure, TaskCall};
+use crate::engine::report::{self, Failure};
+use crate::engine::task::{self, TaskCall};
 use crate::error::Error;
 use crate::pg::fmgr::{Args, Return, sql_function};
 use crate::pg::{Interval, Json, txn};
@@ -94,14 +95,14 @@ fn complete(args: Args) -> Result<Return, Error> {
     calls::require_writable("wf_complete")?;
     let task: String = args.need(0, "task")?;
     let result: Option<Json> = args.get(1);
-    txn::with_spi(|| task::complete(&task, result.as_ref())).map(Return::value)
+    txn::with_spi(|| report::complete(&task, result.as_ref())).map(Return::value)
 }
 
 sql_function!("wf_complete_many", complete_many);
 fn complete_many(args: Args) -> Result<Return, Error> {
     calls::require_writable("wf_complete")?;
     let tasks: Json = args.need(0, "tasks")?;
-    let outcomes = txn::with_spi(|| task::complete_all(&tasks))?;
+    let outcomes = txn::with_spi(|| report::complete_all(&tasks))?;
     Ok(Return::json(Some(&outcomes)))
 }
 
@@ -116,7 +117,7 @@ fn fail(args: Args) -> Result<Return, Error> {
         sqlstate: args.need(4, "sqlstate")?,
         detail: args.get(5),
     };
-    txn::with_spi(|| task::fail(&task, &failure)).map(Return::value)
+    txn::with_spi(|| report::fail(&task, &failure)).map(Return::value)
 }
 
 sql_function!("wf_heartbeat", heartbeat);
@@ -124,5 +125,5 @@ fn heartbeat(args: Args) -> Result<Return, Error> {
     calls::require_writable("wf_heartbeat")?;
     let task: String = args.need(0, "task")?;
     let (details, lease): (Option<Json>, Option<Interval>) = (args.get(1), args.get(2));
-    txn::with_spi(|| task::heartbeat(&task, details, lease)).map(Return::value)
+    txn::with_spi(|| report::heartbeat(&task, details, lease)).map(Return::value)
 }

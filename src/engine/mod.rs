@@ -23,6 +23,7 @@ pub(crate) mod queue;
 mod recall;
 mod remarks;
 mod replay;
+pub(crate) mod report;
 pub(crate) mod retry;
 pub(crate) mod saga;
 pub(crate) mod send;

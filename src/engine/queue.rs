@@ -3,7 +3,7 @@
 use pg_workflow_core::limit::Bucket;
 
 use crate::engine::start::check_text;
-use crate::engine::{calls, task};
+use crate::engine::{calls, report, task};
 use crate::error::Error;
 use crate::hub::{hints, pollers};
 use crate::pg::value::{random_uuid, timestamp_json};
@@ -230,7 +230,7 @@ fn describe(task: &Task) -> Json {
     let started = task.started_at.unwrap_or_default();
     let deadline = task::limits(&task.request).deadline(task.created_at, started);
     Json::object(&[
-        ("task", text(&task::token(task))),
+        ("task", text(&report::token(task))),
         ("queue_name", text(&task.queue)),
         ("name", text(&task.name)),
         ("attempt", Some(task.attempt.to_string())),

@@ -226,3 +226,17 @@ SELECT task AS real_task FROM wf_poll('payments') \gset
 SELECT wf_complete(regexp_replace(:'real_task', '[^/]*$', gen_random_uuid()::text));
 SELECT wf_complete(:'real_task', '1');
 SELECT wf_result('forged', wait => '10 s');
+
+-- A retry of the instance makes the task anew; a purge takes it along.
+SELECT wf_start('fragile', id => 'again');
+SELECT soon($$ waiting('fragile') = 1 $$);
+SELECT wf_fail(task, 'no', retryable => false) FROM wf_poll('fragile');
+SELECT wf_result('again', wait => '10 s');
+SELECT wf_retry('again');
+SELECT soon($$ waiting('fragile') = 1 $$);
+SELECT attempt, error, worker FROM wf.tasks WHERE id = 'again';
+SELECT attempt, wf_complete(task, '"at last"') FROM wf_poll('fragile');
+SELECT wf_result('again', wait => '10 s');
+SELECT wf_purge('0') > 0 AS purged;
+SELECT count(*) FROM wf.tasks WHERE id <> 'five';
+SELECT count(*) FROM wf.tasks t WHERE NOT EXISTS (SELECT FROM wf.workflows w WHERE w.run_id = t.run_id);

@@ -149,6 +149,8 @@ fn limits_hold_among_workers_that_claim_at_once() {
         waiting(&mut db, queue, 60);
     }
     let stop = AtomicBool::new(false);
+    // From the queue with a rate.
+    let claimed = Mutex::new(0_i64);
     let begun = Instant::now();
     std::thread::scope(|scope| {
         let watcher = scope.spawn(|| {
@@ -177,8 +179,6 @@ fn limits_hold_among_workers_that_claim_at_once() {
                 })
             })
             .collect();
-        // Claims of the limited rate, with the time of each.
-        let claimed = Mutex::new(0_i64);
         let raters: Vec<_> = (0..2)
             .map(|_| {
                 scope.spawn(|| {
