@@ -169,9 +169,10 @@ pub(crate) enum Error {
 }
 
 /// Functions that neither workflows nor their steps can call.
-const OUTSIDE_ONLY: [&str; 4] = [
+const OUTSIDE_ONLY: [&str; 5] = [
     "wf_run_pending",
     "wf_result with a wait",
+    "wf_step of a paused instance",
     "wf_upgrade",
     "wf_replay_check",
 ];

@@ -116,7 +116,7 @@ impl Turn {
             Ok(false) => return Break(self.want_alone(history)),
             Err(error) => return Break(self.fail(&code, history, Status::Failed, &error)),
         }
-        remarks::record(&self.run);
+        self.wrote |= remarks::record(&self.run);
         let now = clock();
         if std::mem::take(&mut self.between) {
             return Continue(history);

@@ -31,11 +31,13 @@ fn with_known<T>(f: impl FnOnce(&mut Known) -> T) -> T {
     })
 }
 
-/// Records what the run's function has read since its call began. As the engine.
+/// Records what the run's function has read since its call began; true if something was written, so that it is committed
+/// before anything that takes long or may abort the transaction. As the engine.
 ///
 /// A row that is rolled back with this transaction is written again by a later replay: only a committed one counts as
 /// known.
-pub(super) fn record(run: &Locked) {
+pub(super) fn record(run: &Locked) -> bool {
+    let mut wrote = false;
     for relation in reads::take() {
         let key = (run.def_id, relation.to_u32());
         if with_known(|known| known.contains(&key)) {
@@ -53,12 +55,16 @@ pub(super) fn record(run: &Locked) {
             // A row of another transaction that this one's snapshot does not show would be an error there.
             None if txn::one_snapshot() => {}
             None => {
-                if let Some((workflow, version)) = remarks::insert(run.def_id, &name, run.run_id, run.owner, clock()) {
-                    warn(&workflow, version, &name, run);
+                if let Some(recorded) = remarks::insert(run.def_id, &name, run.run_id, run.owner, clock()) {
+                    wrote = true;
+                    if !recorded.known {
+                        warn(&recorded.workflow, recorded.version, &name, run);
+                    }
                 }
             }
         }
     }
+    wrote
 }
 
 fn warn(workflow: &str, version: i32, relation: &str, run: &Locked) {

@@ -17,10 +17,19 @@ pub(crate) fn find(def_id: i32, relation: &str) -> Option<bool> {
     FIND.first(&[&def_id, &relation], |row| !txn::is_own(row.need::<i32>(0)))
 }
 
-/// Records a remark, unless somebody else has or is about to. The workflow and its version, if they had none like it.
-pub(crate) fn insert(def_id: i32, relation: &str, run: RunId, owner: Oid, now: Timestamp) -> Option<(String, i32)> {
-    let inserted = INSERT.first(&[&def_id, &relation, &run, &owner, &now], |row| {
-        (row.need::<bool>(2), (row.need(0), row.need(1)))
-    });
-    inserted.filter(|(known, _)| !known).map(|(_, version)| version)
+/// A remark that was recorded.
+pub(crate) struct Recorded {
+    pub(crate) workflow: String,
+    pub(crate) version: i32,
+    /// The version has one like it, under other options or another `search_path`.
+    pub(crate) known: bool,
+}
+
+/// Records a remark, unless somebody else has or is about to.
+pub(crate) fn insert(def_id: i32, relation: &str, run: RunId, owner: Oid, now: Timestamp) -> Option<Recorded> {
+    INSERT.first(&[&def_id, &relation, &run, &owner, &now], |row| Recorded {
+        workflow: row.need(0),
+        version: row.need(1),
+        known: row.need(2),
+    })
 }

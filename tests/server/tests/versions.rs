@@ -105,7 +105,7 @@ fn an_upgrade_in_the_middle_of_a_chain_does_no_step_twice() {
     };
     for (name, n, code) in [
         ("chain_f", 300, &function as &dyn Fn(&str) -> String),
-        ("chain_p", 8000, &procedure),
+        ("chain_p", 3000, &procedure),
     ] {
         db.run("TRUNCATE effects");
         db.run(&code("old"));
@@ -325,6 +325,16 @@ fn a_purge_and_a_new_run_of_an_id_do_not_miss_each_other() {
     ends(&mut db, "a");
     assert_eq!((purge(&mut db), runs(&mut db, "a")), (1, vec![1, 4]));
     assert_eq!((purge(&mut db), runs(&mut db, "a")), (2, vec![]));
+
+    // A fork has the version of the run that it is made of.
+    db.run("SELECT wf_start('flow', id => 'f')");
+    ends(&mut db, "f");
+    other.run("BEGIN; SELECT wf_fork('f', 1, 'fork')");
+    assert_eq!(purge(&mut db), 0);
+    other.run("COMMIT");
+    assert_eq!(purge(&mut db), 1);
+    ends(&mut db, "fork");
+    assert_eq!(purge(&mut db), 1);
 
     // A purge is under way: the start waits for it.
     for (end, expected) in [("COMMIT", vec![1]), ("ROLLBACK", vec![1, 2])] {
