@@ -169,7 +169,8 @@ pub(crate) enum Error {
 }
 
 /// Functions that neither workflows nor their steps can call.
-const OUTSIDE_ONLY: [&str; 5] = [
+const OUTSIDE_ONLY: [&str; 6] = [
+    "CALL wf_poll",
     "wf_run_pending",
     "wf_result with a wait",
     "wf_step of a paused instance",
