@@ -3,12 +3,12 @@
 CREATE FUNCTION soon(condition text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE found boolean;
 BEGIN
-    FOR i IN 1..300 LOOP
+    FOR i IN 1..1000 LOOP
         EXECUTE 'SELECT ' || condition INTO found;
         IF found THEN RETURN; END IF;
         PERFORM pg_sleep(0.01);
     END LOOP;
-    RAISE 'not within 3 s: %', condition;
+    RAISE 'not within 10 s: %', condition;
 END $$;
 CREATE FUNCTION waiting(name text) RETURNS bigint LANGUAGE sql AS $$ SELECT coalesce(sum(waiting), 0)::bigint FROM wf.queues q WHERE q.name = $1 $$;
 
@@ -135,18 +135,18 @@ SELECT wf_heartbeat(:'first_task');
 SELECT attempt FROM wf_poll('timed', 'silent too');
 SELECT wf_complete(:'first_task');
 SELECT wf_result('heartbeat', wait => '10 s');
-SELECT wf_start('timed', '{"total": "0.3 s"}', id => 'total');
+SELECT wf_start('timed', '{"total": "1.5 s"}', id => 'total');
 SELECT soon($$ waiting('timed') = 1 $$);
 SELECT attempt FROM wf_poll('timed', lease => '1 hour');
 SELECT wf_result('total', wait => '10 s');
 -- Signs of life keep it.
-SELECT wf_start('timed', '{"heartbeat": "0.3 s"}', id => 'alive');
+SELECT wf_start('timed', '{"heartbeat": "1 s"}', id => 'alive');
 SELECT soon($$ waiting('timed') = 1 $$);
 SELECT task AS alive_task FROM wf_poll('timed') \gset
 DO $$
 BEGIN
-    FOR i IN 1..8 LOOP
-        PERFORM pg_sleep(0.1);
+    FOR i IN 1..6 LOOP
+        PERFORM pg_sleep(0.3);
         IF NOT wf_heartbeat((SELECT t.run_id || '/' || t.n || '/' || t.lease FROM wf_internal.tasks t WHERE t.status = 'running')) THEN
             RAISE 'told to stop';
         END IF;
@@ -173,7 +173,7 @@ SELECT wf_complete(task) FROM claimed WHERE input = '1';
 SELECT input FROM wf_poll('limited', max => 10);
 SELECT wf_queue('limited', max_running => 0, rate => 4, paused => true);
 SELECT count(*) FROM wf_poll('limited', max => 10);
-SELECT wf_queue('limited', paused => false, rate => 1);
+SELECT wf_queue('limited', paused => false, rate => 1, per => '1 minute');
 SELECT count(*) FROM wf_poll('limited', max => 10);
 SELECT count(*) FROM wf_poll('limited', max => 10);
 SELECT wf_queue('limited', rate => 0);
