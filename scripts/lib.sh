@@ -41,7 +41,7 @@ packages_for() {
         # libssl-dev: for building cargo-pgrx itself
         build) printf '%s\n' build-essential clang libclang-dev libssl-dev pkg-config ${major:+"postgresql-$major" "postgresql-server-dev-$major"} ;;
         demo) echo iso-codes ;;
-        test) [[ -z $major ]] || printf '%s\n' "postgresql-plperl-$major" "postgresql-plpython3-$major" ;;
+        test) [[ -z $major ]] || printf '%s\n' "postgresql-plperl-$major" "postgresql-plpython3-$major" "postgresql-$major-pgtap" ;;
         *) die "unknown group of packages: $1" ;;
     esac
 }

@@ -3,6 +3,7 @@
 //! Class WF is ours: conditions that workflow code may want to catch by name.
 
 use pg_workflow_core::options::OptionError;
+use pg_workflow_core::script::ScriptError;
 use thiserror::Error as ThisError;
 
 use crate::pg::PgError;
@@ -28,6 +29,8 @@ pub(crate) enum Error {
     OneOf(&'static str),
     #[error("{0}")]
     Options(#[from] OptionError),
+    #[error("{0}")]
+    Script(#[from] ScriptError),
     #[error("{what} is too large")]
     TooLarge { what: String, bytes: usize, limit: usize },
 
@@ -88,6 +91,12 @@ pub(crate) enum Error {
     Busy(String),
     #[error("workflow instance \"{id}\" has no step \"{step}\"")]
     UnknownStep { id: String, step: String },
+    #[error("values of workflow instance \"{id}\" cannot be waited for")]
+    CannotWait {
+        id: String,
+        detail: &'static str,
+        hint: &'static str,
+    },
     #[error("workflow instance \"{id}\" was cancelled")]
     InstanceCancelled { id: String, reason: Option<String> },
 
@@ -163,17 +172,22 @@ pub(crate) enum Error {
     OneSnapshot(&'static str),
     #[error("the instances of this database belong to another installation")]
     NotHome,
+    #[error("test of workflow \"{workflow}\" has not come to its end")]
+    TestWithoutEnd { workflow: String, limit: i32 },
 
     #[error("cannot PREPARE a transaction that has started, signalled or cancelled a workflow")]
     PrepareTransaction,
 }
 
 /// Functions that neither workflows nor their steps can call.
-const OUTSIDE_ONLY: [&str; 6] = [
+const OUTSIDE_ONLY: [&str; 9] = [
     "CALL wf_poll",
     "wf_run_pending",
-    "wf_result with a wait",
     "wf_step of a paused instance",
+    "wf_test",
+    "wf_result with a wait",
+    "wf_read_stream with a wait",
+    "wf_wait_value",
     "wf_upgrade",
     "wf_replay_check",
 ];
@@ -185,11 +199,14 @@ impl Error {
         use Error::*;
         pack(*match self {
             NullArgument(_) => b"22004",
-            EmptyArgument { .. } | WrongArgument { .. } | Together { .. } | Options(_) | InputMismatch { .. } => {
-                b"22023"
-            }
+            EmptyArgument { .. }
+            | WrongArgument { .. }
+            | Together { .. }
+            | Options(_)
+            | Script(_)
+            | InputMismatch { .. } => b"22023",
             OneOf(_) | UnknownHandle(_) | NotAQuery => b"22023",
-            TooLong { .. } | TooLarge { .. } | TooDeep(_) => b"54000",
+            TooLong { .. } | TooLarge { .. } | TooDeep(_) | TestWithoutEnd { .. } => b"54000",
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
             NotAFunction(_) | NotATable(_) => b"42809",
             AmbiguousFunction { .. } => b"42725",
@@ -198,7 +215,12 @@ impl Error {
             PseudoType { .. } | NotCallable(_) | PrepareTransaction => b"0A000",
             UnknownInstance(_) | UnknownTask | UnknownStep { .. } => b"42704",
             InstanceExists { .. } | TriggerExists { .. } => b"42710",
-            InstanceEnded { .. } | NotEnded { .. } | OutsideWorkflow(_) | InsideStep(_) | InsideWorkflow(_) => b"55000",
+            InstanceEnded { .. }
+            | NotEnded { .. }
+            | CannotWait { .. }
+            | OutsideWorkflow(_)
+            | InsideStep(_)
+            | InsideWorkflow(_) => b"55000",
             NotFailed(_) | NotPaused(_) | NotHome => b"55000",
             Busy(_) => b"55006",
             OneSnapshot(_) => b"25000",
@@ -225,6 +247,9 @@ impl Error {
             InputMismatch { detail, .. } | InstanceExists { detail, .. } | VersionLost { detail, .. } => detail.clone(),
             NotEnded { detail, .. } | CannotUpgrade { detail, .. } | TaskLost { detail, .. } => detail.clone(),
             NotFailed(_) => "Its last run has completed.".into(),
+            CannotWait { detail, .. } => (*detail).into(),
+            Script(ScriptError { place: Some(place), .. }) => format!("It stands in {place}."),
+            TestWithoutEnd { limit, .. } => format!("It has taken {limit} turns and attempts of steps."),
             InstanceEnded { status, .. } => format!("Its status is {status}."),
             InstanceCancelled {
                 reason: Some(reason), ..
@@ -249,7 +274,17 @@ impl Error {
     fn hint(&self) -> Option<String> {
         use Error::*;
         Some(match self {
-            Options(OptionError::Unknown { known, .. }) => format!("Known keys are {}.", known.join(", ")),
+            Options(OptionError::Unknown { known, .. })
+            | Script(ScriptError {
+                error: OptionError::Unknown { known, .. },
+                ..
+            }) => format!("Known keys are {}.", known.join(", ")),
+            Script(ScriptError {
+                error: OptionError::Empty { .. },
+                ..
+            }) => "Give a result, or a failure, or both.".into(),
+            CannotWait { hint, .. } => (*hint).into(),
+            TestWithoutEnd { .. } => "Stop it with until => ..., or raise max_turns.".into(),
             UnknownWorkflow(_) => {
                 "A workflow is a function, found by the search_path, or a name given by wf_define.".into()
             }

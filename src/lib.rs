@@ -72,13 +72,20 @@ extension_sql_file!(
     name = "triggers",
     requires = ["check"]
 );
-extension_sql_file!("../sql/functions/80_tasks.sql", name = "tasks", requires = ["triggers"]);
+extension_sql_file!(
+    "../sql/functions/70_values.sql",
+    name = "values",
+    requires = ["triggers"]
+);
+extension_sql_file!("../sql/functions/71_test.sql", name = "test", requires = ["values"]);
+extension_sql_file!("../sql/functions/80_tasks.sql", name = "tasks", requires = ["test"]);
 extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["tasks"]);
 extension_sql_file!(
     "../sql/views/20_operations.sql",
     name = "operations_views",
     requires = ["views"]
 );
+extension_sql_file!("../sql/views/20_values.sql", name = "value_views", requires = ["views"]);
 extension_sql_file!(
     "../sql/views/21_remarks.sql",
     name = "remarks_views",

@@ -7,5 +7,7 @@ mod operate;
 mod operations;
 mod parallel;
 mod tasks;
+mod test;
 mod triggers;
+mod values;
 mod versions;

@@ -9,20 +9,24 @@ use crate::hub::{hints, slots};
 use crate::pg::fmgr::{Args, Return, role_name, sql_function};
 use crate::pg::{Json, process, scope, txn};
 
-sql_function!("wf_run_pending", run_pending);
-fn run_pending(args: Args) -> Result<Return, Error> {
-    calls::require_outside("wf_run_pending")?;
-    calls::require_writable("wf_run_pending")?;
+/// Refuses a function that runs workflows where it is called, unless that is a session of the role that they are of.
+pub(super) fn require_own_session(function: &'static str) -> Result<(), Error> {
+    calls::require_outside(function)?;
+    calls::require_writable(function)?;
     if slots::is_registered() {
-        return Err(Error::InsideStep("wf_run_pending"));
+        return Err(Error::InsideStep(function));
     }
     let role = scope::current_user();
     if !scope::is_session_user(role) {
-        return Err(Error::NotConnectedAs {
-            function: "wf_run_pending",
-            role: role_name(role),
-        });
+        let role = role_name(role);
+        return Err(Error::NotConnectedAs { function, role });
     }
+    Ok(())
+}
+
+sql_function!("wf_run_pending", run_pending);
+fn run_pending(args: Args) -> Result<Return, Error> {
+    require_own_session("wf_run_pending")?;
     if args.atomic() {
         txn::with_spi(|| batch::run_pending(Commits::No));
     } else {

@@ -20,7 +20,7 @@ use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, guard, process, 
 use crate::store::branches::{self, Branch, LockedBranch};
 use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked, Status};
-use crate::store::{home, inbox, tasks, timers};
+use crate::store::{answers, home, inbox, tasks, timers};
 
 /// Takes batches for one role, and remembers from one to the next.
 pub(crate) struct Batcher {
@@ -388,6 +388,8 @@ impl Batcher {
             committed: false,
         };
         if !run.status.is_open() {
+            // What was still at work when its run ended answers nobody.
+            answers::take(id);
             if run.status == Status::Continued {
                 continued::forward(id);
             } else if run.controlled {

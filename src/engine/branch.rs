@@ -10,6 +10,7 @@ use pg_workflow_core::policy::Verdict;
 
 use crate::engine::code::Code;
 use crate::engine::recall::Recall;
+use crate::engine::rehearsal;
 use crate::engine::send;
 use crate::engine::step::{self, Attempt, StepSpec};
 use crate::engine::turn::{End, Ended, Terms, Turn, cancellation};
@@ -43,12 +44,15 @@ impl Turn {
         let spec = StepSpec::from_request(&request, Some(locked.input.clone().unwrap_or_else(Json::null)));
         let (attempt, started) = match self.terms.forced.take() {
             Some(error) => (Attempt::Failed(error), clock()),
-            None => {
-                let Some(patience) = self.patience(name) else {
-                    return End::Alone;
-                };
-                self.attempt(code, name, &spec, patience)
-            }
+            None => match rehearsal::answer_branch(locked) {
+                Some(attempt) => (attempt, clock()),
+                None => {
+                    let Some(patience) = self.patience(name) else {
+                        return End::Alone;
+                    };
+                    self.attempt(code, name, &spec, patience)
+                }
+            },
         };
         self.wrote = true;
         let took = clock() - started;

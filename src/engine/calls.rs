@@ -7,7 +7,7 @@ use pg_workflow_core::policy::RetryPolicy;
 
 use crate::engine::history::{Answer, History, Wake, Want};
 use crate::engine::in_place::Stage;
-use crate::engine::step::StepSpec;
+use crate::engine::step::{self, StepSpec};
 use crate::error::Error;
 use crate::pg::errdata::{INTERNAL_ERROR, PgError, QUERY_CANCELED};
 use crate::pg::value::{timestamp_from_json, timestamp_json};
@@ -301,6 +301,15 @@ pub(crate) fn call_wait_signal(may_commit: bool, name: &str, timeout: Option<Int
 
 pub(crate) fn set(name: &str, value: &Json) -> Result<(), Error> {
     let answer = with_history("wf_set", |history| Ok(history.value(Kind::Set, name, || value.clone())))?;
+    deliver(answer);
+    Ok(())
+}
+
+pub(crate) fn emit(name: &str, value: &Json) -> Result<(), Error> {
+    let answer = with_history("wf_emit", |history| {
+        step::check_size(Some(value), || format!("value of stream \"{name}\""))?;
+        Ok(history.value(Kind::Emit, name, || value.clone()))
+    })?;
     deliver(answer);
     Ok(())
 }

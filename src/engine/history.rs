@@ -11,6 +11,7 @@ use crate::engine::map::MapCall;
 use crate::engine::step::StepSpec;
 use crate::engine::task;
 use crate::error::Error;
+use crate::hub::hints;
 use crate::pg::{Interval, Json, PgError, RunId, Timestamp, clock};
 use crate::store::inbox;
 use crate::store::steps::{self, Kind, StepRow, StepStatus};
@@ -474,6 +475,9 @@ impl History {
     /// Writes what was noted since the last entry that was written; returns where that begins.
     pub(crate) fn flush(&mut self, now: Timestamp) -> std::ops::Range<usize> {
         let first = self.first_unwritten();
+        if self.entries[first..].iter().any(|entry| entry.row.kind.is_published()) {
+            hints::published(self.run);
+        }
         for entry in &mut self.entries[first..] {
             entry.row.started_at = now;
             let finished = (!entry.row.status.is_open()).then_some(now);

@@ -98,7 +98,7 @@ pub(crate) fn result(id: &str, wait: Interval) -> Result<Option<Json>, Error> {
     outcome(id, last.unwrap_or_else(|error| guard::throw(error)))
 }
 
-const UNREGISTERED_PAUSE: i64 = 200_000;
+pub(super) const UNREGISTERED_PAUSE: i64 = 200_000;
 
 fn outcome(id: &str, run: Found) -> Result<Option<Json>, Error> {
     let error = run.error.as_ref().map(|error| PgError::from_json(&error.to_value()));

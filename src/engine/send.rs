@@ -12,7 +12,7 @@ use crate::pg::{Json, Oid, RunId, clock, scope};
 use crate::store::runs::{self, Brief};
 use crate::store::{inbox, ready};
 
-const MAX_NAME: usize = 1024;
+pub(super) const MAX_NAME: usize = 1024;
 
 /// The open or last run of an id that the caller may control. As the engine.
 pub(crate) fn find(id: &str, caller: Oid) -> Result<Brief, Error> {

@@ -18,6 +18,7 @@ struct Pending {
     ended: Vec<RunId>,
     /// Queues in which there may be something to claim.
     queues: Vec<u64>,
+    published: Vec<RunId>,
     /// Runs that this transaction has started: nobody else can see them yet.
     started: HashSet<RunId>,
     paused: bool,
@@ -27,6 +28,13 @@ struct Pending {
     held: bool,
     /// Rows were written whose wake-up needs this process at commit.
     effects: bool,
+}
+
+impl Pending {
+    /// True for who waits for the end of a run that has ended, or for `values` of one that has published some.
+    fn concerns(&self, run: RunId, values: bool) -> bool {
+        self.ended.contains(&run) || (values && self.published.contains(&run))
+    }
 }
 
 thread_local! {
@@ -87,7 +95,7 @@ fn deliver(pending: &Pending) {
             for waiter in state
                 .waiters
                 .iter()
-                .filter(|w| w.run.is_some_and(|run| pending.ended.contains(&run)))
+                .filter(|w| w.run.is_some_and(|run| pending.concerns(run, w.values)))
             {
                 waiter.latch.set();
             }
@@ -166,6 +174,27 @@ pub(crate) fn tasks(queue: &str) {
 /// A pause was set or lifted.
 pub(crate) fn paused() {
     note(true, |pending| pending.paused = true);
+}
+
+/// A run has published something: whoever waits for that is to be woken.
+pub(crate) fn published(run: RunId) {
+    note(true, |pending| {
+        if pending.published.last() != Some(&run) {
+            pending.published.push(run);
+        }
+    });
+}
+
+/// Runs `f`, whose work is rolled back: nobody is told of what it notes, and what was noted before stays.
+pub(crate) fn unheard<T>(f: impl FnOnce() -> T) -> T {
+    struct Before(Option<Pending>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            PENDING.set(self.0.take().unwrap_or_default());
+        }
+    }
+    let _before = Before(Some(PENDING.take()));
+    f()
 }
 
 /// This database has the extension, or something about it changed that its scheduler should look at.

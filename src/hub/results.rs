@@ -1,4 +1,4 @@
-//! Clients that wait for the end of a run.
+//! Clients that wait for the end of a run, or for what it publishes.
 
 use super::slots::clean_up_at_exit;
 use super::state::{STATE, Waiter};
@@ -7,12 +7,22 @@ use crate::pg::{RunId, process};
 
 /// Waits of clients for the end of a run: false if there is no place (or no shared memory).
 pub(crate) fn wait_for(run: RunId) -> bool {
+    take_place(run, false)
+}
+
+/// As [`wait_for`], to be woken also when the run has published something.
+pub(crate) fn wait_for_values(run: RunId) -> bool {
+    take_place(run, true)
+}
+
+fn take_place(run: RunId, values: bool) -> bool {
     clean_up_at_exit();
     STATE
         .with(|state| {
             let place = state.waiters.iter_mut().find(|waiter| waiter.run.is_none())?;
             *place = Waiter {
                 run: Some(run),
+                values,
                 pid: process::my_pid(),
                 latch: LatchRef::mine(),
             };

@@ -91,10 +91,11 @@ impl Slot {
     }
 }
 
-/// A client that waits for the end of a run.
+/// A client that waits for the end of a run, or also for what it publishes.
 #[derive(Clone, Copy)]
 pub(super) struct Waiter {
     pub(super) run: Option<RunId>,
+    pub(super) values: bool,
     pub(super) pid: i32,
     pub(super) latch: LatchRef,
 }
@@ -149,6 +150,7 @@ pub(crate) fn startup() {
         slots: [Slot::FREE; PROCESSES],
         waiters: [Waiter {
             run: None,
+            values: false,
             pid: 0,
             latch: LatchRef::NONE,
         }; WAITERS],

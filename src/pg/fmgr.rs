@@ -8,6 +8,8 @@ use std::ffi::CStr;
 use pgrx::FromDatum;
 use pgrx::pg_sys::{self, Datum, FunctionCallInfo, Oid};
 
+use super::errdata::{self, PgError};
+use super::guard;
 use super::value::{Argument, Json, RunId};
 use crate::error::Error;
 
@@ -117,6 +119,44 @@ impl Args {
     /// An argument that must not be NULL; `name` is what the declaration calls it.
     pub(crate) fn need<T: FromDatum>(self, index: usize, name: &'static str) -> Result<T, Error> {
         self.get(index).ok_or(Error::NullArgument(name))
+    }
+
+    /// What a function that RETURNS TABLE returns: its rows, with the columns that it declares.
+    ///
+    /// # Errors
+    /// Unwinds where no rows can be taken.
+    pub(crate) fn rows<'a, const N: usize>(self, rows: impl Iterator<Item = [&'a dyn Argument; N]>) -> Return {
+        // SAFETY: Postgres' own call record; store and row type go to the memory of the query that has asked.
+        unsafe {
+            let info = (*self.0).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+            let takes = |mode| (*info).allowedModes & mode as i32 != 0;
+            if info.is_null()
+                || (*info).type_ != pg_sys::NodeTag::T_ReturnSetInfo
+                || !takes(pg_sys::SetFunctionReturnMode::SFRM_Materialize)
+            {
+                guard::throw(PgError::new(
+                    errdata::pack(*b"0A000"),
+                    "set-valued function called in context that cannot accept a set",
+                ));
+            }
+            let outer = pg_sys::CurrentMemoryContext;
+            pg_sys::CurrentMemoryContext = (*(*info).econtext).ecxt_per_query_memory;
+            let mut row_type = std::ptr::null_mut();
+            pg_sys::get_call_result_type(self.0, std::ptr::null_mut(), &mut row_type);
+            let random = takes(pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random);
+            let store = pg_sys::tuplestore_begin_heap(random, false, pg_sys::work_mem);
+            pg_sys::CurrentMemoryContext = outer;
+            for row in rows {
+                let row = row.map(Argument::to_arg);
+                let mut values = row.map(|value| value.unwrap_or_else(Datum::null));
+                let mut nulls = row.map(|value| value.is_none());
+                pg_sys::tuplestore_putvalues(store, row_type, values.as_mut_ptr(), nulls.as_mut_ptr());
+            }
+            (*info).returnMode = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
+            (*info).setResult = store;
+            (*info).setDesc = row_type;
+        }
+        Return::Null
     }
 
     /// True if this call of a procedure runs inside a transaction block (or a function) and may not commit.

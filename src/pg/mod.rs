@@ -2,6 +2,7 @@
 
 pub(crate) mod callback;
 pub(crate) mod catalog;
+pub(crate) mod clock;
 pub(crate) mod errdata;
 pub(crate) mod fmgr;
 pub(crate) mod guard;
@@ -16,6 +17,7 @@ pub(crate) mod spi;
 pub(crate) mod txn;
 pub(crate) mod value;
 
+pub(crate) use clock::clock;
 pub(crate) use errdata::PgError;
 pub(crate) use pgrx::pg_sys::{Datum, Oid};
-pub(crate) use value::{Interval, Json, RunId, Timestamp, clock};
+pub(crate) use value::{Interval, Json, RunId, Timestamp};

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use pgrx::pg_sys::{self, Datum, Oid};
 use pgrx::{FromDatum, IntoDatum};
 
+use super::clock::clock;
 use super::errdata::PgError;
 use super::guard::{self, protect};
 use super::raw;
@@ -120,6 +121,16 @@ impl Json {
     pub(crate) fn size(&self) -> usize {
         // SAFETY: a detoasted varlena begins with its size.
         unsafe { pgrx::varsize(self.0.as_ptr().cast::<pg_sys::varlena>()) }
+    }
+
+    /// An element of an array, from 0, as it is.
+    pub(crate) fn element(&self, index: usize) -> Option<Self> {
+        // SAFETY: jsonb_array_element(jsonb, integer), NULL if there is none; the copy is ours.
+        unsafe {
+            let index = i32::try_from(index).ok().and_then(IntoDatum::into_datum);
+            pgrx::direct_function_call_as_datum(pg_sys::jsonb_array_element, &[Some(self.datum()), index])
+                .map(|datum| Self::copy(datum))
+        }
     }
 
     /// JSON text.
@@ -248,12 +259,6 @@ const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 /// Microseconds since 2000-01-01 UTC: `timestamptz`'s own unit.
 pub(crate) type Timestamp = i64;
-
-/// The clock, not the transaction's start: a batch works through many instances in one transaction.
-pub(crate) fn clock() -> Timestamp {
-    // SAFETY: reads the clock.
-    unsafe { pg_sys::GetCurrentTimestamp() }
-}
 
 /// Random bytes of cryptographic quality.
 pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {

@@ -3,6 +3,7 @@
 //! engine state.
 
 pub(crate) mod actions;
+pub(crate) mod agenda;
 pub(crate) mod answers;
 pub(crate) mod branches;
 pub(crate) mod definitions;
@@ -15,6 +16,7 @@ pub(crate) mod ready;
 pub(crate) mod remarks;
 pub(crate) mod runs;
 pub(crate) mod steps;
+pub(crate) mod streams;
 pub(crate) mod tasks;
 pub(crate) mod timers;
 pub(crate) mod triggers;

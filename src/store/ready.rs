@@ -1,7 +1,7 @@
 //! `ready`: runs that are ready for a turn.
 
 use super::branches::Branch;
-use super::statement;
+use super::{agenda, statement};
 use crate::pg::value::{Argument, Tid};
 use crate::pg::{Oid, RunId};
 
@@ -40,7 +40,9 @@ impl Position {
 
 /// Makes a run ready. The caller also notes a hint, or nobody may look for long.
 pub(crate) fn insert(owner: Oid, priority: i32, run: RunId) {
-    INSERT.run(&[&owner, &priority, &run]);
+    if !agenda::takes_ready(run) {
+        INSERT.run(&[&owner, &priority, &run]);
+    }
 }
 
 /// As [`insert`]; returns the row for [`retake`].
@@ -58,7 +60,9 @@ pub(crate) fn insert_ticket(owner: Oid, priority: i32, run: RunId) -> Option<Tic
 
 /// Makes branches of a run ready: the items of a call from `first` to `last`. The caller also notes a hint.
 pub(crate) fn insert_branches(owner: Oid, priority: i32, run: RunId, n: i32, first: i32, last: i32) {
-    BRANCHES.run(&[&owner, &priority, &run, &n, &first, &last]);
+    if !agenda::takes_branches(run, n, first, last) {
+        BRANCHES.run(&[&owner, &priority, &run, &n, &first, &last]);
+    }
 }
 
 /// Claims a row that this process knows of an earlier transaction, if nobody else has claimed or deleted it.

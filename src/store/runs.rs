@@ -1,6 +1,6 @@
 //! `runs`: one row a run.
 
-use super::statement;
+use super::{agenda, statement};
 use crate::pg::{Json, Oid, RunId, Timestamp};
 
 statement!(
@@ -110,7 +110,7 @@ pub(crate) struct NewRun<'a> {
 
 /// Inserts a run; false if the id has a run of that number already. Waits for a transaction that is inserting the same.
 pub(crate) fn insert(run: &NewRun) -> bool {
-    INSERT
+    let inserted = INSERT
         .first(
             &[
                 &run.run_id,
@@ -130,7 +130,11 @@ pub(crate) fn insert(run: &NewRun) -> bool {
             ],
             |_| (),
         )
-        .is_some()
+        .is_some();
+    if inserted {
+        agenda::inserted(run.run_id);
+    }
+    inserted
 }
 
 /// A run as senders need it.

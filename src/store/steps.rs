@@ -52,6 +52,7 @@ pub(crate) enum Kind {
     /// wf_now, wf_random, wf_uuid.
     Value,
     Set,
+    Emit,
 }
 
 impl Kind {
@@ -69,7 +70,13 @@ impl Kind {
             Self::Continue => "continue",
             Self::Value => "value",
             Self::Set => "set",
+            Self::Emit => "emit",
         }
+    }
+
+    /// Shown to the outside: others may wait for it.
+    pub(crate) fn is_published(self) -> bool {
+        matches!(self, Self::Set | Self::Emit)
     }
 
     fn from_name(name: &str) -> Self {
@@ -85,6 +92,7 @@ impl Kind {
             "continue" => Self::Continue,
             "value" => Self::Value,
             "set" => Self::Set,
+            "emit" => Self::Emit,
             _ => Self::Step,
         }
     }

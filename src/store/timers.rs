@@ -1,7 +1,7 @@
 //! `timers`: runs that become ready at a time.
 
 use super::branches::Branch;
-use super::statement;
+use super::{agenda, statement};
 use crate::pg::{Oid, RunId, Timestamp};
 
 statement!(INSERT, "timer_insert", TIMESTAMPTZ, UUID, INT4, OID, INT4, INT4);
@@ -15,16 +15,22 @@ pub(crate) const START: i32 = -1;
 
 /// Sets a timer. The caller also notes a hint.
 pub(crate) fn insert(due: Timestamp, run: RunId, n: i32, owner: Oid, priority: i32) {
-    INSERT.run(&[&due, &run, &n, &owner, &priority, &0]);
+    if !agenda::takes_timer(due, run, n, 0) {
+        INSERT.run(&[&due, &run, &n, &owner, &priority, &0]);
+    }
 }
 
 /// Sets a timer of a branch. The caller also notes a hint.
 pub(crate) fn insert_branch(due: Timestamp, branch: Branch, owner: Oid, priority: i32) {
-    INSERT.run(&[&due, &branch.run_id, &branch.n, &owner, &priority, &branch.item]);
+    if !agenda::takes_timer(due, branch.run_id, branch.n, branch.item) {
+        INSERT.run(&[&due, &branch.run_id, &branch.n, &owner, &priority, &branch.item]);
+    }
 }
 
 pub(crate) fn delete(due: Timestamp, run: RunId, n: i32) {
-    DELETE.run(&[&due, &run, &n]);
+    if !agenda::forgets_timer(due, run, n) {
+        DELETE.run(&[&due, &run, &n]);
+    }
 }
 
 /// A place in the order of timers.

@@ -8,6 +8,7 @@ pub mod limit;
 pub mod lint;
 pub mod options;
 pub mod policy;
+pub mod script;
 pub mod signature;
 pub mod sparing;
 pub mod sqlstate;

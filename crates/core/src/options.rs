@@ -10,6 +10,10 @@ use crate::policy::RetryPolicy;
 pub enum OptionError {
     #[error("{what} must be a JSON object")]
     NotAnObject { what: &'static str },
+    #[error("{what} must be a JSON array")]
+    NotAnArray { what: &'static str },
+    #[error("{what} says nothing")]
+    Empty { what: &'static str },
     #[error("unknown key \"{key}\" in {what}")]
     Unknown {
         what: &'static str,
@@ -47,12 +51,12 @@ impl<'a> Fields<'a> {
         })
     }
 
-    fn take(&mut self, key: &'static str) -> Option<Value> {
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<Value> {
         self.known.push(key);
         self.rest.remove(key).filter(|value| !value.is_null())
     }
 
-    fn wrong(&self, key: &'static str, expected: impl Into<String>) -> OptionError {
+    pub(crate) fn wrong(&self, key: &'static str, expected: impl Into<String>) -> OptionError {
         OptionError::Wrong {
             what: self.what,
             key,
@@ -96,6 +100,19 @@ impl<'a> Fields<'a> {
             .filter(|micros| *micros > 0)
             .map(Some)
             .ok_or_else(|| self.wrong(key, "a positive interval such as \"10 s\""))
+    }
+
+    pub(crate) fn text(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        valid: impl Fn(&str) -> bool,
+    ) -> Result<Option<String>, OptionError> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        match value.as_str().filter(|text| valid(text)) {
+            Some(text) => Ok(Some(text.to_owned())),
+            None => Err(self.wrong(key, expected)),
+        }
     }
 
     pub(crate) fn texts(

@@ -195,6 +195,33 @@ fn a_cancel_interrupts_what_runs_beside_and_drops_the_rest() {
 }
 
 #[test]
+fn an_answer_that_comes_too_late_is_dropped() {
+    let cluster = Cluster::new();
+    let mut db = cluster.admin();
+    db.run(
+        "CREATE FUNCTION works(x int) RETURNS int LANGUAGE plpgsql AS $$
+         BEGIN
+             IF x = 0 THEN RAISE 'at once'; END IF;
+             PERFORM pg_sleep(0.5);
+             RETURN x;
+         END $$;
+         CREATE FUNCTION strict(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+         BEGIN
+             RETURN wf_map('works', 'works', '[{\"x\": 1}, {\"x\": 2}, {\"x\": 3}, {\"x\": 0}]');
+         END $$;
+         SELECT wf_start('strict', id => 'strict')",
+    );
+    assert_eq!(db.failure("strict").sqlstate, "WF006");
+    eventually(SOON, "the others end", || {
+        db.count("wf.branches WHERE status = 'completed'") + db.count("wf.branches WHERE status = 'dropped'") == 3
+            && db.count("wf.workers WHERE state = 'busy'") == 0
+    });
+    eventually(SOON, "nothing of it is left", || {
+        db.count("wf_internal.answers") == 0 && db.count("wf_internal.ready") == 0
+    });
+}
+
+#[test]
 fn a_signal_on_its_way_reaches_the_run_that_goes_on() {
     let cluster = Cluster::new();
     let mut db = cluster.admin();
