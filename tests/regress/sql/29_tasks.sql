@@ -240,3 +240,7 @@ SELECT wf_result('again', wait => '10 s');
 SELECT wf_purge('0') > 0 AS purged;
 SELECT count(*) FROM wf.tasks WHERE id <> 'five';
 SELECT count(*) FROM wf.tasks t WHERE NOT EXISTS (SELECT FROM wf.workflows w WHERE w.run_id = t.run_id);
+
+-- In a rehearsal nobody claims, and its time passes.
+SELECT t->>'status' AS status, t->'error'->>'message' AS error FROM wf_test('timed', '{"start": "1 day"}') AS t;
+SELECT count(*) FROM wf.tasks WHERE name = 'it';
