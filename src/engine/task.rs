@@ -181,15 +181,25 @@ pub(super) fn settle(task: &mut Task) {
 
 /// Takes a task out of its queue.
 fn leave_queue(task: &Task) {
-    let running = match task.status {
-        Status::Waiting => false,
-        Status::Running => true,
-        _ => return,
-    };
-    tasks::dequeue(task.queue_id, running, task.priority, task.seq);
-    if running && task.counted {
-        hints::tasks(&task.queue);
+    match task.status {
+        Status::Waiting => {
+            // Locked, the place is left to the claim that has it, or to the next that comes to it.
+            tasks::dequeue(task.queue_id, false, task.priority, task.seq);
+        }
+        Status::Running => {
+            tasks::remove(task.queue_id, task.priority, task.seq);
+            if task.counted {
+                hints::tasks(&task.queue);
+            }
+        }
+        _ => {}
     }
+}
+
+/// Takes a task that runs out of its queue without waiting for anybody; false if its place is locked. A claim locks it that
+/// has found it waiting and has come a moment too late.
+fn stops(task: &Task) -> bool {
+    task.status != Status::Running || tasks::dequeue(task.queue_id, true, task.priority, task.seq)
 }
 
 /// Ends a task.
@@ -245,26 +255,32 @@ fn queue(task: &mut Task, now: Timestamp) {
 /// transaction is rolled back.
 const LOCKED_PAUSE: i64 = 1_000_000;
 
+fn look_again(unit: Branch, now: Timestamp) {
+    if let Some((owner, priority)) = tasks::brief(unit) {
+        let due = now + LOCKED_PAUSE;
+        timers::insert_branch(due, unit, owner, i32::from(priority));
+        hints::timer(due);
+    }
+}
+
 /// A timer of a task was due. As the engine.
 pub(super) fn act_on_time(unit: Branch) {
     let now = clock();
     let Some(mut task) = tasks::try_lock(unit.run_id, unit.n, scope::current_user()) else {
-        if let Some((owner, priority)) = tasks::brief(unit) {
-            let due = now + LOCKED_PAUSE;
-            timers::insert_branch(due, unit, owner, i32::from(priority));
-            hints::timer(due);
-        }
-        return;
+        return look_again(unit, now);
     };
     if !task.status.is_open() {
         return;
     }
-    if !task.wanted {
-        return end(&mut task, Status::Cancelled, now);
-    }
     // The row in timers is gone: it has led here.
     task.timer_at = None;
     let due = next(&task).filter(|(at, _)| *at <= now).map(|(_, due)| due);
+    if (!task.wanted || due.is_some()) && !stops(&task) {
+        return look_again(unit, now);
+    }
+    if !task.wanted {
+        return end(&mut task, Status::Cancelled, now);
+    }
     let name = task.name.clone();
     let limits = limits(&task.request);
     let timeout = |what, micros: Option<i64>| {
@@ -297,7 +313,8 @@ pub(super) fn act_on_time(unit: Branch) {
 /// of its worker, who is told when it next asks. As the engine.
 pub(super) fn withdraw(run: RunId, n: Option<i32>, now: Timestamp) {
     for n in tasks::open(run, n) {
-        if let Some(mut task) = tasks::try_lock(run, n, scope::current_user()) {
+        // One that cannot be stopped now is found by the timer of its lease.
+        if let Some(mut task) = tasks::try_lock(run, n, scope::current_user()).filter(stops) {
             end(&mut task, Status::Cancelled, now);
         }
     }

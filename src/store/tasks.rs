@@ -27,6 +27,7 @@ statement!(ENQUEUE, "task_queue_insert", INT4, INT4, UUID, INT4);
 statement!(NEXT, "task_queue_next", INT4, INT4);
 statement!(RUN, "task_queue_run", INT4, INT4, INT8);
 statement!(DEQUEUE, "task_queue_delete", INT4, BOOL, INT4, INT8);
+statement!(REMOVE, "task_queue_remove", INT4, INT4, INT8);
 statement!(LOCK, "task_lock", UUID, INT4, OID);
 statement!(TRY_LOCK, "task_try_lock", UUID, INT4, OID);
 statement!(OPEN, "tasks_open", UUID, INT4);
@@ -264,9 +265,14 @@ pub(crate) fn run(place: Place) {
     RUN.run(&[&place.queue_id, &i32::from(place.priority), &place.seq]);
 }
 
-/// Takes a place out of its queue, unless another has it locked.
-pub(crate) fn dequeue(queue_id: i32, running: bool, priority: i16, seq: i64) {
-    DEQUEUE.run(&[&queue_id, &running, &i32::from(priority), &seq]);
+/// Takes a place out of its queue; false if another has it locked.
+pub(crate) fn dequeue(queue_id: i32, running: bool, priority: i16, seq: i64) -> bool {
+    DEQUEUE.run(&[&queue_id, &running, &i32::from(priority), &seq]) > 0
+}
+
+/// Takes the place of a task that runs out of its queue, waiting for who has it locked.
+pub(crate) fn remove(queue_id: i32, priority: i16, seq: i64) {
+    REMOVE.run(&[&queue_id, &i32::from(priority), &seq]);
 }
 
 /// Takes the timer of a task away.
