@@ -107,6 +107,11 @@ pub(crate) enum Error {
     #[error("{0} cannot be called inside a workflow")]
     InsideWorkflow(&'static str),
 
+    #[error("schema of signal \"{signal}\" is malformed")]
+    MalformedSchema { signal: String, detail: String },
+    #[error("payload of signal \"{signal}\" does not fit its schema")]
+    UnfitPayload { signal: String, detail: String },
+
     #[error("a workflow cannot end its transaction")]
     TransactionEnded,
     #[error("workflow instance was cancelled")]
@@ -114,9 +119,18 @@ pub(crate) enum Error {
     #[error("replay took another path than its history")]
     Diverged { expected: String, found: String },
     #[error("workflow \"{workflow}\" did not end within its timeout")]
-    RunTimeout { workflow: String, deadline: String },
+    RunTimeout { workflow: String, detail: String },
+    #[error("workflow \"{workflow}\" did not start within its start timeout")]
+    StartTimeout { workflow: String, detail: String },
     #[error("step \"{step}\" did not end within its timeout")]
-    StepTimeout { step: String, micros: i64 },
+    StepTimeout { step: String, detail: String },
+    #[error("step \"{step}\" did not succeed within its total timeout, in {attempts}")]
+    StepTotalTimeout {
+        step: String,
+        /// In words.
+        attempts: String,
+        detail: String,
+    },
     #[error("handle {0} is not one that wf_begin has returned")]
     UnknownHandle(i32),
     #[error("{0} was not done within the timeout")]
@@ -204,7 +218,9 @@ impl Error {
             | Together { .. }
             | Options(_)
             | Script(_)
-            | InputMismatch { .. } => b"22023",
+            | InputMismatch { .. }
+            | MalformedSchema { .. }
+            | UnfitPayload { .. } => b"22023",
             OneOf(_) | UnknownHandle(_) | NotAQuery => b"22023",
             TooLong { .. } | TooLarge { .. } | TooDeep(_) | TestWithoutEnd { .. } => b"54000",
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
@@ -227,8 +243,8 @@ impl Error {
             TransactionEnded => b"2D000",
             Diverged { .. } | CannotUpgrade { .. } => b"WF001",
             InstanceCancelled { .. } | Cancelled { .. } => b"WF002",
-            RunTimeout { .. } => b"WF003",
-            StepTimeout { .. } | AwaitTimeout(_) | TaskTimeout { .. } => b"WF004",
+            RunTimeout { .. } | StartTimeout { .. } => b"WF003",
+            StepTimeout { .. } | StepTotalTimeout { .. } | AwaitTimeout(_) | TaskTimeout { .. } => b"WF004",
             LeaseExpired { .. } | TaskLost { .. } => b"WF007",
             WaitInTransaction => b"25001",
             ClientGone => b"08006",
@@ -260,13 +276,17 @@ impl Error {
             MapFailed { first: Some(first), .. } => first.clone(),
             TooDeep(limit) => format!("A child may have {limit} runs above it."),
             Diverged { expected, found } => format!("Expected {expected}, found {found}."),
-            RunTimeout { deadline, .. } => format!("Its deadline was {deadline}."),
-            StepTimeout { micros, .. } => format!("An attempt may take {} ms.", micros / 1000),
             TaskTimeout { micros, .. } => format!("The limit is {} ms.", micros / 1000),
             LeaseExpired {
                 worker: Some(worker), ..
             } => format!("Worker \"{worker}\" was not heard of in time."),
             LeaseExpired { .. } => "Its worker was not heard of in time.".to_owned(),
+            RunTimeout { detail, .. }
+            | StartTimeout { detail, .. }
+            | StepTimeout { detail, .. }
+            | StepTotalTimeout { detail, .. }
+            | MalformedSchema { detail, .. }
+            | UnfitPayload { detail, .. } => detail.clone(),
             _ => return None,
         })
     }
@@ -338,6 +358,11 @@ impl Error {
                 "A workflow decides by its input and by recorded answers only: use wf_now(), wf_random(), wf_uuid() and steps for what may change."
                     .into()
             }
+            MalformedSchema { .. } => {
+                "Give a JSON Schema, of draft 2020-12 or the one that its $schema names, that refers to nothing outside of itself.".into()
+            }
+            UnfitPayload { .. } => "The view wf.waiting shows the schema.".into(),
+            StartTimeout { .. } => "No executor came to it in time: see wf_health() and pg_workflow.max_executors.".into(),
             UnknownHandle(_) => "A handle is of the run that has begun the call; it is not passed on to others.".into(),
             TaskLost { .. } => "Drop the work, or leave it to the idempotency key: what another attempt does counts.".into(),
             NotYourQueue(_) => "Its owner names who may work on it: wf_queue(name, workers => '{role}').".into(),

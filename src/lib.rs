@@ -36,9 +36,19 @@ extension_sql_file!(
     requires = ["operations_tables"]
 );
 extension_sql_file!(
+    "../sql/tables/62_waits.sql",
+    name = "waits_tables",
+    requires = ["remarks_tables"]
+);
+extension_sql_file!(
+    "../sql/tables/63_cache.sql",
+    name = "cache_tables",
+    requires = ["waits_tables"]
+);
+extension_sql_file!(
     "../sql/tables/64_tasks.sql",
     name = "task_tables",
-    requires = ["remarks_tables"]
+    requires = ["cache_tables"]
 );
 extension_sql_file!(
     "../sql/functions/10_client.sql",
@@ -62,9 +72,14 @@ extension_sql_file!(
     requires = ["operate"]
 );
 extension_sql_file!(
+    "../sql/functions/42_cache.sql",
+    name = "cache",
+    requires = ["operations"]
+);
+extension_sql_file!(
     "../sql/functions/50_versions.sql",
     name = "versions",
-    requires = ["operations"]
+    requires = ["cache"]
 );
 extension_sql_file!("../sql/functions/60_check.sql", name = "check", requires = ["versions"]);
 extension_sql_file!(
@@ -85,11 +100,15 @@ extension_sql_file!(
     name = "operations_views",
     requires = ["views"]
 );
-extension_sql_file!("../sql/views/20_values.sql", name = "value_views", requires = ["views"]);
+extension_sql_file!(
+    "../sql/views/20_values.sql",
+    name = "values_views",
+    requires = ["operations_views"]
+);
 extension_sql_file!(
     "../sql/views/21_remarks.sql",
     name = "remarks_views",
-    requires = ["operations_views"]
+    requires = ["values_views"]
 );
 extension_sql_file!(
     "../sql/views/22_triggers.sql",
@@ -97,9 +116,14 @@ extension_sql_file!(
     requires = ["remarks_views"]
 );
 extension_sql_file!(
+    "../sql/views/22_waiting.sql",
+    name = "waiting_views",
+    requires = ["triggers_views"]
+);
+extension_sql_file!(
     "../sql/views/23_tasks.sql",
     name = "task_views",
-    requires = ["triggers_views"]
+    requires = ["waiting_views"]
 );
 extension_sql_file!(
     "../sql/functions/90_announce.sql",

@@ -3,7 +3,7 @@
 CREATE FUNCTION wf_define(name text, function text, options jsonb DEFAULT '{}') RETURNS integer
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_define';
 COMMENT ON FUNCTION wf_define(text, text, jsonb) IS
-'Gives a workflow a name of its own, with options: retry (policy of steps that name none), step_timeout, timeout (of a run), priority. Defining a name again replaces it for later starts; instances keep what they started with. Returns the version of the function''s code. Needs: EXECUTE on the function. Errors: 42883 unknown function, 42501 no privilege, 22023 wrong options.';
+'Gives a workflow a name of its own, with options: retry (policy of steps that name none), step_timeout (of an attempt), step_total_timeout (of all attempts), start_timeout, timeout (of a run), priority. Defining a name again replaces it for later starts; instances keep what they started with. Returns the version of the function''s code. Needs: EXECUTE on the function. Errors: 42883 unknown function, 42501 no privilege, 22023 wrong options.';
 
 CREATE FUNCTION wf_undefine(name text) RETURNS boolean
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_undefine';
@@ -18,16 +18,17 @@ CREATE FUNCTION wf_start(
     delay       interval    DEFAULT NULL,
     priority    integer     DEFAULT NULL,
     timeout     interval    DEFAULT NULL,
-    on_conflict text        DEFAULT 'use_existing'
+    on_conflict text        DEFAULT 'use_existing',
+    start_timeout interval  DEFAULT NULL
 ) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_start';
-COMMENT ON FUNCTION wf_start(text, jsonb, text, timestamptz, interval, integer, interval, text) IS
-'Starts a workflow: a function, or a name given by wf_define. It runs as the current user, once this transaction commits. id: chosen by you or made (UUIDv7); starting the same id again is starting once. start_at or delay: not before then. priority: lower goes first (-1000 to 1000, default 0). timeout: limit for the whole run. on_conflict, if the id exists: use_existing (same workflow and input: returns it; otherwise 42710), fail (42710), start_new (if the last run has ended, else as use_existing). Returns the id. Errors: 42883 unknown workflow, 42501 no privilege on it, 22023 wrong argument or input that does not fit the function, 42710 id in use.';
+COMMENT ON FUNCTION wf_start(text, jsonb, text, timestamptz, interval, integer, interval, text, interval) IS
+'Starts a workflow: a function, or a name given by wf_define. It runs as the current user, once this transaction commits. id: chosen by you or made (UUIDv7); starting the same id again is starting once. start_at or delay: not before then. priority: lower goes first (-1000 to 1000, default 0). timeout: limit for the whole run. start_timeout: limit until its first turn, counted as timeout is from start_at or now; then the run fails with WF003. on_conflict, if the id exists: use_existing (same workflow and input: returns it; otherwise 42710), fail (42710), start_new (if the last run has ended, else as use_existing). Returns the id. Errors: 42883 unknown workflow, 42501 no privilege on it, 22023 wrong argument or input that does not fit the function, 42710 id in use.';
 
 CREATE FUNCTION wf_signal(id text, name text, payload jsonb DEFAULT 'null', key text DEFAULT NULL) RETURNS boolean
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_signal';
 COMMENT ON FUNCTION wf_signal(text, text, jsonb, text) IS
-'Sends a signal to the open run of an id. It is kept until a wf_wait_signal of that name takes it, in the order of sending. key: sending the same key to the same run again does nothing. Returns false if the key had been sent before. Errors: 42704 unknown id, 55000 the run has ended, 42501 not yours.';
+'Sends a signal to the open run of an id. It is kept until a wf_wait_signal of that name takes it, in the order of sending. If a wait with a schema is open, the payload must fit it. key: sending the same key to the same run again does nothing. Returns false if the key had been sent before. Errors: 42704 unknown id, 55000 the run has ended, 42501 not yours, 22023 the payload does not fit the schema.';
 
 CREATE FUNCTION wf_cancel(id text, reason text DEFAULT NULL) RETURNS boolean
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_cancel';

@@ -6,11 +6,14 @@ CREATE FUNCTION wf_step(
     target  text,
     input   jsonb    DEFAULT '{}',
     timeout interval DEFAULT NULL,
-    retry   jsonb    DEFAULT NULL
+    retry   jsonb    DEFAULT NULL,
+    total_timeout interval DEFAULT NULL,
+    cache_key text   DEFAULT NULL,
+    cache_ttl interval DEFAULT NULL
 ) RETURNS jsonb
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_step';
-COMMENT ON FUNCTION wf_step(text, text, jsonb, interval, jsonb) IS
-'Runs a step once: its effects and its result commit together. target: name of a function or procedure (arguments by name from the keys of input; one jsonb parameter takes all of it), or SQL with input as $1. Returns to_jsonb of the result; a set as an array; of SQL, rows as an array (of values if there is one column, else of objects) and otherwise the number of rows changed. retry: {"max_attempts": 5, "first_delay": "1s", "backoff": 2, "max_delay": "1 min", "jitter": 0.1, "retry_on": ["40*"], "no_retry_on": []}; without it transient errors only are retried. timeout: of one attempt. Raises the step''s own error when it has failed for good, WF004 when it timed out, WF002 when the instance was cancelled.';
+COMMENT ON FUNCTION wf_step(text, text, jsonb, interval, jsonb, interval, text, interval) IS
+'Runs a step once: its effects and its result commit together. target: name of a function or procedure (arguments by name from the keys of input; one jsonb parameter takes all of it), or SQL with input as $1. Returns to_jsonb of the result; a set as an array; of SQL, rows as an array (of values if there is one column, else of objects) and otherwise the number of rows changed. retry: {"max_attempts": 5, "first_delay": "1s", "backoff": 2, "max_delay": "1 min", "jitter": 0.1, "retry_on": ["40*"], "no_retry_on": []}; without it transient errors only are retried. timeout: of one attempt. total_timeout: of all attempts, the waits between them included. cache_key: takes the result that another step of the same owner has stored under this key, if there is one, instead of running; otherwise stores its own, for cache_ttl, or until wf_cache_forget. Raises the step''s own error when it has failed for good, WF004 when it timed out, WF002 when the instance was cancelled.';
 
 CREATE PROCEDURE wf_step(
     name    text,
@@ -18,10 +21,13 @@ CREATE PROCEDURE wf_step(
     input   jsonb,
     INOUT result jsonb,
     retry   jsonb    DEFAULT NULL,
-    timeout interval DEFAULT NULL
+    timeout interval DEFAULT NULL,
+    total_timeout interval DEFAULT NULL,
+    cache_key text   DEFAULT NULL,
+    cache_ttl interval DEFAULT NULL
 )
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_step_procedure';
-COMMENT ON PROCEDURE wf_step(text, text, jsonb, jsonb, jsonb, interval) IS
+COMMENT ON PROCEDURE wf_step(text, text, jsonb, jsonb, jsonb, interval, interval, text, interval) IS
 'As the function wf_step, with the result in a variable, for workflows that are procedures: CALL wf_step(name, target, input, result). Where it may commit (outside of blocks with an EXCEPTION clause) the step runs where it is called, and costs the same however many came before.';
 
 CREATE FUNCTION wf_sleep(duration interval, name text DEFAULT 'sleep') RETURNS void
@@ -34,14 +40,27 @@ CREATE FUNCTION wf_sleep_until(at timestamptz, name text DEFAULT 'sleep') RETURN
 COMMENT ON FUNCTION wf_sleep_until(timestamptz, text) IS
 'Waits until a time, as wf_sleep; a time in the past does not wait. Take the time from wf_now() or a step, not from now(): only the first call''s value counts.';
 
-CREATE FUNCTION wf_wait_signal(name text, timeout interval DEFAULT NULL) RETURNS jsonb
+CREATE FUNCTION wf_wait_signal(
+    name      text,
+    timeout   interval DEFAULT NULL,
+    prompt    text     DEFAULT NULL,
+    schema    jsonb    DEFAULT NULL,
+    "default" jsonb    DEFAULT NULL
+) RETURNS jsonb
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_wait_signal';
-COMMENT ON FUNCTION wf_wait_signal(text, interval) IS
-'Takes the oldest signal of this name, waiting for one if there is none. Returns its payload, or NULL if the timeout passed first. Raises WF002 when the instance is cancelled.';
+COMMENT ON FUNCTION wf_wait_signal(text, interval, text, jsonb, jsonb) IS
+'Takes the oldest signal of this name, waiting for one if there is none. Returns its payload, or the default (NULL) if the timeout passed first. schema: JSON Schema that the payload must fit: wf_signal refuses one that does not while the wait is open; one that was sent before is set aside, and the wait goes on. prompt: what is asked, for wf.waiting. Raises WF002 when the instance is cancelled, 22023 for a malformed schema.';
 
-CREATE PROCEDURE wf_wait_signal(name text, timeout interval, INOUT payload jsonb)
+CREATE PROCEDURE wf_wait_signal(
+    name      text,
+    timeout   interval,
+    INOUT payload jsonb,
+    prompt    text     DEFAULT NULL,
+    schema    jsonb    DEFAULT NULL,
+    "default" jsonb    DEFAULT NULL
+)
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_wait_signal_procedure';
-COMMENT ON PROCEDURE wf_wait_signal(text, interval, jsonb) IS
+COMMENT ON PROCEDURE wf_wait_signal(text, interval, jsonb, text, jsonb, jsonb) IS
 'As the function wf_wait_signal, with the payload in a variable, for workflows that are procedures: CALL wf_wait_signal(name, NULL, payload) waits without a limit. Where it may commit, a signal that is there is taken without a replay.';
 
 CREATE FUNCTION wf_set(name text, value jsonb) RETURNS void

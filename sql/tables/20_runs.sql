@@ -8,6 +8,7 @@ CREATE TABLE wf_internal.runs (
     started_at  timestamptz,                    -- first turn
     finished_at timestamptz,
     start_at    timestamptz,                    -- not before; has a row in timers (n = -1)
+    start_by    timestamptz,                    -- the first turn; has a row in timers (n = -2) until then
     deadline    timestamptz,                    -- of the whole run; has a row in timers (n = 0) while the run is open
     run_id      uuid        NOT NULL,           -- UUIDv7
     seq         integer     NOT NULL,

@@ -9,6 +9,7 @@ CREATE TABLE wf_internal.signals (
     name        text        NOT NULL,
     key         text,                           -- idempotency key of the sender
     payload     jsonb       NOT NULL,
+    refused     text,                           -- why the step that took it did not have it: it does not fit the schema
     PRIMARY KEY (run_id, seq)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 -- Serves "the oldest unconsumed signal of this name" at the same cost after ten thousand consumed ones.

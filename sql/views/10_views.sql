@@ -24,7 +24,7 @@ CREATE VIEW wf.workflows WITH (security_barrier) AS
            r.error->>'message' AS error, r.error->>'sqlstate' AS sqlstate,
            (SELECT pg_catalog.jsonb_object_agg(s.name, s.result ORDER BY s.n)
             FROM wf_internal.steps s WHERE s.run_id = r.run_id AND s.kind = 'set') AS "values",
-           r.created_at, r.started_at, r.finished_at, r.deadline,
+           r.created_at, r.started_at, r.finished_at, r.deadline, r.start_by,
            r.owner, r.priority, d.version, r.seq AS run, r.run_id,
            (SELECT p.id FROM wf_internal.runs p WHERE p.run_id = r.parent_run_id) AS parent
     FROM wf_internal.runs r
@@ -45,7 +45,7 @@ COMMENT ON VIEW wf.workflows IS 'workflow instances, one row a run';
 CREATE VIEW wf.steps WITH (security_barrier) AS
     SELECT r.id, s.n, s.name, s.occurrence, s.kind, s.status, s.attempt, s.result,
            s.error->>'message' AS error, s.error->>'sqlstate' AS sqlstate,
-           s.started_at, s.finished_at, s.finished_at - s.started_at AS duration, s.due_at,
+           s.started_at, s.finished_at, s.finished_at - s.started_at AS duration, s.due_at, s.request,
            d.workflow, r.seq AS run, s.run_id
     FROM wf_internal.steps s
     JOIN wf_internal.runs r USING (run_id)
@@ -67,7 +67,7 @@ CREATE VIEW wf.branches WITH (security_barrier) AS
 COMMENT ON VIEW wf.branches IS 'steps begun by wf_begin and items of wf_map, which run side by side';
 
 CREATE VIEW wf.signals WITH (security_barrier) AS
-    SELECT r.id, g.name, g.payload, g.sent_at, g.sent_by, g.consumed_at, s.name AS consumed_by, g.key,
+    SELECT r.id, g.name, g.payload, g.sent_at, g.sent_by, g.consumed_at, s.name AS consumed_by, g.key, g.refused,
            d.workflow, r.seq AS run, g.run_id
     FROM wf_internal.signals g
     JOIN wf_internal.runs r USING (run_id)

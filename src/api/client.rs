@@ -34,6 +34,7 @@ fn start(args: Args) -> Result<Return, Error> {
         priority: args.get(5),
         timeout: args.get(6),
         on_conflict: OnConflict::from_name(&args.need::<String>(7, "on_conflict")?)?,
+        start_timeout: args.get(8),
     };
     txn::with_spi(|| start::start(start)).map(Return::text)
 }

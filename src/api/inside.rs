@@ -1,5 +1,6 @@
 //! Functions for the inside of a workflow; see `sql/functions/20_inside.sql`.
 
+use crate::engine::ask::Ask;
 use crate::engine::calls::{self, StepCall};
 use crate::engine::history::Wake;
 use crate::engine::start::check_text;
@@ -25,24 +26,28 @@ pub(super) fn target_at(args: Args, index: usize) -> Result<String, Error> {
     }
 }
 
-fn step_at(args: Args, retry: usize, timeout: usize) -> Result<StepCall, Error> {
+/// `more`: the first of those that function and procedure have in the same order.
+fn step_at(args: Args, retry: usize, timeout: usize, more: usize) -> Result<StepCall, Error> {
     Ok(StepCall {
         target: target_at(args, 1)?,
         input: args.need(2, "input")?,
         retry: args.get(retry),
         timeout: args.get(timeout),
+        total_timeout: args.get(more),
+        cache_key: args.get(more + 1),
+        cache_ttl: args.get(more + 2),
     })
 }
 
 sql_function!("wf_step", step);
 fn step(args: Args) -> Result<Return, Error> {
-    let result = calls::step(name_at(args, 0)?, || step_at(args, 4, 3))?;
+    let result = calls::step(name_at(args, 0)?, || step_at(args, 4, 3, 5))?;
     Ok(Return::kept(result.as_ref()))
 }
 
 sql_function!("wf_step_procedure", step_procedure);
 fn step_procedure(args: Args) -> Result<Return, Error> {
-    let result = calls::call_step(!args.atomic(), name_at(args, 0)?, || step_at(args, 4, 5))?;
+    let result = calls::call_step(!args.atomic(), name_at(args, 0)?, || step_at(args, 4, 5, 6))?;
     Ok(Return::kept_row(result.as_ref()))
 }
 
@@ -77,15 +82,25 @@ pub(super) fn timeout_at(args: Args, index: usize) -> Option<Interval> {
     timeout
 }
 
+/// `more`: where the prompt stands.
+fn ask_at(args: Args, more: usize) -> Result<Ask, Error> {
+    Ok(Ask {
+        timeout: timeout_at(args, 1),
+        prompt: args.get(more),
+        schema: args.get(more + 1),
+        default: args.get(more + 2),
+    })
+}
+
 sql_function!("wf_wait_signal", wait_signal);
 fn wait_signal(args: Args) -> Result<Return, Error> {
-    let payload = calls::wait_signal(name_at(args, 0)?, timeout_at(args, 1))?;
+    let payload = calls::wait_signal(name_at(args, 0)?, || ask_at(args, 2))?;
     Ok(Return::kept(payload.as_ref()))
 }
 
 sql_function!("wf_wait_signal_procedure", wait_signal_procedure);
 fn wait_signal_procedure(args: Args) -> Result<Return, Error> {
-    let payload = calls::call_wait_signal(!args.atomic(), name_at(args, 0)?, timeout_at(args, 1))?;
+    let payload = calls::call_wait_signal(!args.atomic(), name_at(args, 0)?, || ask_at(args, 3))?;
     Ok(Return::kept_row(payload.as_ref()))
 }
 

@@ -1,5 +1,6 @@
 //! Faces of the SQL functions: arguments in, results out, nothing decided. One file a topic, as in `sql/functions/`.
 
+mod cache;
 mod check;
 mod client;
 mod inside;

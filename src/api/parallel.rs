@@ -64,6 +64,9 @@ fn begin(args: Args) -> Result<Return, Error> {
                 input: args.need(2, "input")?,
                 timeout: args.get(4),
                 retry: args.get(10),
+                total_timeout: None,
+                cache_key: None,
+                cache_ttl: None,
             })
         } else if let Some(workflow) = workflow {
             Begun::Child(child_at(args, workflow)?)
@@ -124,6 +127,9 @@ fn map(args: Args) -> Result<Return, Error> {
                 input: args.need(7, "input")?,
                 timeout: args.get(8),
                 retry: args.get(9),
+                total_timeout: None,
+                cache_key: None,
+                cache_ttl: None,
             },
             children,
             items: args.get(2),
@@ -144,6 +150,9 @@ fn compensate(args: Args) -> Result<Return, Error> {
             input: args.need(2, "input")?,
             timeout: args.get(3),
             retry: args.get(4),
+            total_timeout: None,
+            cache_key: None,
+            cache_ttl: None,
         })
     };
     saga::register(name_at(args, 0)?, read)?;

@@ -33,6 +33,7 @@ fn start_for_row(args: Args) -> Result<Return, Error> {
         delay: None,
         priority: None,
         timeout: None,
+        start_timeout: None,
         on_conflict: OnConflict::UseExisting,
     };
     txn::with_spi(|| start::start(start)).map(|_| Return::void())

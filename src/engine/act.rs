@@ -1,10 +1,11 @@
 //! What a turn does between two calls of the function: the one thing that it wants next.
 
 use crate::engine::code::Code;
-use crate::engine::history::{History, Wake, Want};
+use crate::engine::history::{History, Wake, Want, describe};
 use crate::engine::rehearsal;
-use crate::engine::step::{self, Attempt, Company, StepSpec};
+use crate::engine::step::{self, Attempt, Company, Done, StepSpec};
 use crate::engine::turn::{End, Turn, cancellation};
+use crate::engine::{cache, limits};
 use crate::error::Error;
 use crate::hub::slots;
 use crate::pg::{Json, PgError, Timestamp, clock, interrupt};
@@ -21,7 +22,7 @@ impl Turn {
         let tried = self.tried.take();
         self.write_down(code, history, now);
         if self.expired(now) {
-            return Some(self.expire(code, history));
+            return Some(self.expire(code, history, None));
         }
         self.notice_cancel();
         if self.cancel.is_some() && history.is_blocked() {
@@ -54,7 +55,7 @@ impl Turn {
                 };
                 self.begin_wait(history, Kind::Sleep, &name, Some(due), now)
             }
-            Want::Signal { name, timeout } => self.begin_signal(code, history, &name, timeout, now),
+            Want::Signal { name, ask } => self.begin_signal(code, history, &name, &ask, now),
             Want::Child { name, call } => self.begin_child(code, history, &name, call, now),
             Want::Map { name, call } => {
                 self.begin_map(code, history, &name, &call, now);
@@ -117,13 +118,14 @@ impl Turn {
         spec: &StepSpec,
         tried: Option<(Attempt, Timestamp)>,
     ) -> Option<End> {
-        let number = index.map_or(0, |i| history.row(i).attempt) + 1;
+        let attempts = index.map_or(0, |i| history.row(i).attempt);
         let scripted = rehearsal::answer(name, || {
             let occurrence = |i| history.row(i).occurrence;
             let occurrence = index.map_or_else(|| history.new_row(Kind::Step, name).occurrence, occurrence);
-            (occurrence, number)
+            (occurrence, attempts + 1)
         });
         let tried = tried.or_else(|| scripted.map(|attempt| (attempt, clock())));
+        let begun = index.map(|i| history.row(i).started_at);
         let (attempt, started) = match (tried, self.terms.forced.take()) {
             (Some(tried), _) => tried,
             (None, Some(error)) => (Attempt::Failed(error), clock()),
@@ -131,10 +133,13 @@ impl Turn {
                 let Some(patience) = self.patience(name) else {
                     return Some(End::Alone);
                 };
-                self.attempt(code, name, spec, patience)
+                self.attempt(code, name, spec, patience, begun)
             }
         };
         let now = clock();
+        let begun = begun.unwrap_or(started);
+        let unmade = i32::from(matches!(attempt, Attempt::OutOfTime { made: false }));
+        let number = attempts + 1 - unmade;
         let (status, error, due) = match attempt {
             Attempt::TakesLong => {
                 self.recall
@@ -142,8 +147,8 @@ impl Turn {
                 return Some(End::Alone);
             }
             Attempt::Conflict => return Some(End::Alone),
-            Attempt::Done(result) => {
-                self.record_done(history, name, index, result, started);
+            Attempt::Done(done) => {
+                self.record_done(history, name, index, done, started);
                 return None;
             }
             // What undoes is not to be cancelled: once more.
@@ -156,22 +161,32 @@ impl Turn {
                 // Its row was found, and the cancel delivered, before the interrupt came: once is enough.
                 None => return Some(End::Alone),
             },
-            Attempt::Expired => return Some(self.expire(code, history)),
-            Attempt::Failed(error) => {
-                let due = match step::verdict(code, spec, number, &error) {
-                    Verdict::Retry(delay) => Some(now.saturating_add(delay)),
-                    Verdict::Fail => None,
-                };
-                let status = if due.is_some() {
-                    StepStatus::Retrying
-                } else {
-                    StepStatus::Failed
-                };
-                (status, Json::from_value(&error.to_json()), due)
+            Attempt::Expired => {
+                let at = Some(describe(Kind::Step, name));
+                return Some(self.expire(code, history, at));
             }
+            Attempt::OutOfTime { .. } => {
+                let last = index.and_then(|i| history.row(i).error.as_ref());
+                let last = last.map(|error| PgError::from_json(&error.to_value()));
+                let error = limits::step_timeout(code, spec, name, number, begun, last.as_ref());
+                (StepStatus::Failed, Json::from_value(&error.to_json()), None)
+            }
+            Attempt::Failed(error) => match step::verdict(code, spec, number, &error) {
+                Verdict::Retry(delay) => {
+                    let due = now.saturating_add(delay);
+                    if limits::step_until(code, spec, begun).is_some_and(|until| due >= until) {
+                        let error = limits::step_timeout(code, spec, name, number, begun, Some(&error));
+                        (StepStatus::Failed, Json::from_value(&error.to_json()), None)
+                    } else {
+                        (StepStatus::Retrying, Json::from_value(&error.to_json()), Some(due))
+                    }
+                }
+                Verdict::Fail => (StepStatus::Failed, Json::from_value(&error.to_json()), None),
+            },
         };
         let n = self.record(history, name, index, started, |row| {
             row.status = status;
+            row.attempt -= unmade;
             row.error = Some(error);
             row.due_at = due;
         });
@@ -183,14 +198,25 @@ impl Turn {
         index.is_some_and(|position| history.row(position).kind == Kind::Compensation)
     }
 
-    /// Makes an attempt of a step, now; returns it with the time at which it began.
+    /// Makes an attempt of a step, now, or finds its result in the cache; returns it with the time at which it began. `begun`:
+    /// when the first attempt did, if there was one.
     pub(super) fn attempt(
         &mut self,
         code: &Code,
         name: &str,
         spec: &StepSpec,
         patience: Option<i64>,
+        begun: Option<Timestamp>,
     ) -> (Attempt, Timestamp) {
+        let started = clock();
+        let until = limits::step_until(code, spec, begun.unwrap_or(started));
+        if until.is_some_and(|until| until <= started) {
+            return (Attempt::OutOfTime { made: false }, started);
+        }
+        let owner = self.run.owner;
+        if let Some(done) = spec.caching.as_ref().and_then(|caching| cache::find(owner, caching)) {
+            return (Attempt::Done(done), started);
+        }
         let company = Company {
             patience,
             fresh: self.fresh(),
@@ -198,7 +224,11 @@ impl Turn {
         self.occupy(code, name, patience);
         self.terms.steps += 1;
         let started = clock();
-        (step::attempt(&self.run, code, name, spec, company), started)
+        let attempt = step::attempt(&self.run, code, name, spec, company, until);
+        if let (Attempt::Done(done), Some(caching)) = (&attempt, &spec.caching) {
+            cache::store(owner, caching, done.result.as_ref());
+        }
+        (attempt, started)
     }
 
     /// Records a step that has succeeded.
@@ -207,14 +237,19 @@ impl Turn {
         history: &mut History,
         name: &str,
         index: Option<usize>,
-        result: Option<Json>,
+        done: Done,
         started: Timestamp,
     ) {
-        let took = clock() - started;
-        self.recall.pace(|pace| pace.observe_step(self.run.def_id, name, took));
+        let cached = done.origin.is_some();
+        if !cached {
+            let took = clock() - started;
+            self.recall.pace(|pace| pace.observe_step(self.run.def_id, name, took));
+        }
         self.record(history, name, index, started, |row| {
             row.status = StepStatus::Completed;
-            row.result = result;
+            row.attempt -= i32::from(cached);
+            row.request = done.origin.or(row.request.take());
+            row.result = done.result;
             row.error = None;
             row.due_at = None;
         });

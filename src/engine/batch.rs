@@ -13,7 +13,7 @@ use crate::engine::passage::Interrupted;
 use crate::engine::pause::{self, Parking};
 use crate::engine::recall::{Queue, Recall};
 use crate::engine::turn::{self, End, Ended, Terms, Turn};
-use crate::engine::{branch, continued, send, target, task};
+use crate::engine::{branch, continued, limits, send, target, task};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;
 use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, guard, process, scope, txn};
@@ -461,6 +461,7 @@ pub(crate) fn move_timers(after: timers::Position) -> (Option<timers::Position>,
     let moved = timers::move_due(clock(), TIMER_BATCH, after);
     let owners: HashSet<Oid> = moved.iter().map(|(owner, _)| *owner).collect();
     owners.into_iter().for_each(hints::ready);
+    limits::expire_starts(moved.iter().map(|(_, position)| *position));
     let last = moved.iter().map(|(_, position)| *position).max();
     (last, moved.len() == TIMER_BATCH as usize)
 }

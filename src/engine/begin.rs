@@ -3,6 +3,7 @@
 //! Beginning notes an entry that is open, and does not unwind: a thousand calls are begun in one passage. They are launched
 //! when the entry is written, in the same transaction. A handle is the entry's number in the history.
 
+use crate::engine::ask::Ask;
 use crate::engine::calls::{StepCall, deliver, with_history};
 use crate::engine::child::ChildCall;
 use crate::engine::code::Code;
@@ -178,13 +179,14 @@ impl Turn {
             Kind::Signal => {
                 let name = history.signal_name(position);
                 // One that is there already: nobody will tell.
-                if let Some(payload) = history.take_signal(&name, n, now) {
+                if let Some((payload, _)) = history.take_signal(&name, n, now) {
                     history.settle(position, now, |row| {
                         row.status = StepStatus::Completed;
                         row.result = Some(payload);
                         row.due_at = None;
                     });
                 } else {
+                    self.publish_wait(n, &name, &Ask::default(), due, now);
                     self.set_timer(due, n);
                 }
             }

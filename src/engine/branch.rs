@@ -11,9 +11,9 @@ use pg_workflow_core::policy::Verdict;
 use crate::engine::code::Code;
 use crate::engine::recall::Recall;
 use crate::engine::rehearsal;
-use crate::engine::send;
 use crate::engine::step::{self, Attempt, StepSpec};
 use crate::engine::turn::{End, Ended, Terms, Turn, cancellation};
+use crate::engine::{limits, send};
 use crate::hub::hints;
 use crate::pg::{Json, PgError, Timestamp, clock};
 use crate::store::branches::{self, LockedBranch, Outcome};
@@ -50,16 +50,18 @@ impl Turn {
                     let Some(patience) = self.patience(name) else {
                         return End::Alone;
                     };
-                    self.attempt(code, name, &spec, patience)
+                    self.attempt(code, name, &spec, patience, locked.started_at)
                 }
             },
         };
         self.wrote = true;
         let took = clock() - started;
+        let first = locked.started_at.unwrap_or(started);
+        let until = limits::step_until(code, &spec, first);
         match attempt {
-            Attempt::Done(result) => {
+            Attempt::Done(done) => {
                 self.recall.pace(|pace| pace.observe_step(self.run.def_id, name, took));
-                self.end_branch(locked, StepStatus::Completed, result.as_ref(), None, started)
+                self.end_branch(locked, StepStatus::Completed, done.result.as_ref(), None, started)
             }
             Attempt::TakesLong => {
                 self.recall
@@ -73,7 +75,16 @@ impl Turn {
             }
             // The run's own timer ends the run.
             Attempt::Expired => End::Settled,
+            Attempt::OutOfTime { made } => {
+                let attempts = locked.attempt + i32::from(made);
+                let error = limits::step_timeout(code, &spec, name, attempts, first, None);
+                self.end_branch(locked, StepStatus::Failed, None, Some(&error), started)
+            }
             Attempt::Failed(error) => match step::verdict(code, &spec, locked.attempt + 1, &error) {
+                Verdict::Retry(delay) if until.is_some_and(|until| clock().saturating_add(delay) >= until) => {
+                    let error = limits::step_timeout(code, &spec, name, locked.attempt + 1, first, Some(&error));
+                    self.end_branch(locked, StepStatus::Failed, None, Some(&error), started)
+                }
                 Verdict::Retry(delay) => self.retry_branch(locked, &error, started, delay),
                 Verdict::Fail => self.end_branch(locked, StepStatus::Failed, None, Some(&error), started),
             },

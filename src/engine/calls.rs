@@ -5,9 +5,11 @@ use std::ffi::CString;
 
 use pg_workflow_core::policy::RetryPolicy;
 
+use crate::engine::ask::Ask;
 use crate::engine::history::{Answer, History, Wake, Want};
 use crate::engine::in_place::Stage;
-use crate::engine::step::{self, StepSpec};
+use crate::engine::start::check_text;
+use crate::engine::step::{self, Caching, StepSpec};
 use crate::error::Error;
 use crate::pg::errdata::{INTERNAL_ERROR, PgError, QUERY_CANCELED};
 use crate::pg::value::{timestamp_from_json, timestamp_json};
@@ -152,6 +154,9 @@ pub(crate) struct StepCall {
     pub(crate) input: Json,
     pub(crate) retry: Option<Json>,
     pub(crate) timeout: Option<Interval>,
+    pub(crate) total_timeout: Option<Interval>,
+    pub(crate) cache_key: Option<String>,
+    pub(crate) cache_ttl: Option<Interval>,
 }
 
 impl StepCall {
@@ -161,6 +166,11 @@ impl StepCall {
             input: self.input,
             retry: self.retry.map(|json| read_policy(&json)).transpose()?,
             timeout: self.timeout.map(|timeout| positive(timeout, "timeout")).transpose()?,
+            total_timeout: self
+                .total_timeout
+                .map(|timeout| positive(timeout, "total_timeout"))
+                .transpose()?,
+            caching: read_caching(self.cache_key, self.cache_ttl)?,
         })
     }
 
@@ -192,6 +202,8 @@ impl StepSpec {
             input: input.or_else(|| field("input")).unwrap_or_else(Json::null),
             retry: field("retry").and_then(|json| read_policy(&json).ok()),
             timeout: field("timeout").and_then(|json| json.to_value().as_i64()),
+            total_timeout: None,
+            caching: None,
         }
     }
 }
@@ -252,6 +264,24 @@ pub(super) fn read_policy(json: &Json) -> Result<RetryPolicy, Error> {
     Ok(RetryPolicy::from_json(&json.to_value(), &duration)?)
 }
 
+fn read_caching(key: Option<String>, ttl: Option<Interval>) -> Result<Option<Caching>, Error> {
+    let ttl = ttl.map(|ttl| positive(ttl, "cache_ttl")).transpose()?;
+    match key {
+        Some(key) => {
+            check_text("cache_key", &key, MAX_KEY)?;
+            Ok(Some(Caching { key, ttl }))
+        }
+        None if ttl.is_some() => Err(Error::WrongArgument {
+            name: "cache_ttl",
+            expected: "given together with cache_key".to_owned(),
+        }),
+        None => Ok(None),
+    }
+}
+
+/// Longest key, in bytes: it stands in a btree index.
+pub(crate) const MAX_KEY: usize = 1024;
+
 /// A duration's text in microseconds.
 pub(crate) fn duration(text: &str) -> Option<i64> {
     Interval::parse(text).map(Interval::micros)
@@ -279,24 +309,28 @@ pub(crate) fn sleep(name: &str, until: Wake, function: &'static str) -> Result<(
     Ok(())
 }
 
-fn ask_signal(name: &str, timeout: Option<Interval>) -> Result<Answer, Error> {
+fn ask_signal(name: &str, read: impl FnOnce() -> Result<Ask, Error>) -> Result<Answer, Error> {
     with_history("wf_wait_signal", |history| {
         history.answer(Kind::Signal, name, |_| {
             Ok(Want::Signal {
                 name: name.to_owned(),
-                timeout,
+                ask: read()?.checked(name)?,
             })
         })
     })
 }
 
-pub(crate) fn wait_signal(name: &str, timeout: Option<Interval>) -> Result<Option<Json>, Error> {
-    ask_signal(name, timeout).map(deliver)
+pub(crate) fn wait_signal(name: &str, read: impl FnOnce() -> Result<Ask, Error>) -> Result<Option<Json>, Error> {
+    ask_signal(name, read).map(deliver)
 }
 
 /// `wf_wait_signal` as a procedure: where it may commit, a signal that is there is taken here and now.
-pub(crate) fn call_wait_signal(may_commit: bool, name: &str, timeout: Option<Interval>) -> Result<Option<Json>, Error> {
-    Ok(act_or_deliver(may_commit, ask_signal(name, timeout)?))
+pub(crate) fn call_wait_signal(
+    may_commit: bool,
+    name: &str,
+    read: impl FnOnce() -> Result<Ask, Error>,
+) -> Result<Option<Json>, Error> {
+    Ok(act_or_deliver(may_commit, ask_signal(name, read)?))
 }
 
 pub(crate) fn set(name: &str, value: &Json) -> Result<(), Error> {

@@ -109,6 +109,7 @@ impl Turn {
             delay: None,
             priority: Some(i32::from(self.run.priority)),
             timeout: timeout.map(Interval::from_micros),
+            start_timeout: None,
             on_conflict: OnConflict::Anew,
         };
         let depth = self.run.depth + 1;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use pg_workflow_core::sparing::Sparing;
 
+use crate::engine::ask::Ask;
 use crate::engine::map::MapCall;
 use crate::engine::step::StepSpec;
 use crate::engine::task;
@@ -30,7 +31,7 @@ pub(crate) enum Want {
     },
     Signal {
         name: String,
-        timeout: Option<Interval>,
+        ask: Ask,
     },
     Child {
         name: String,
@@ -512,8 +513,8 @@ impl History {
         steps::update(self.run, row, finished);
     }
 
-    /// Consumes the oldest signal of a name for entry `n`.
-    pub(crate) fn take_signal(&mut self, name: &str, n: i32, now: Timestamp) -> Option<Json> {
+    /// Consumes the oldest signal of a name for entry `n`; returns its payload and number.
+    pub(crate) fn take_signal(&mut self, name: &str, n: i32, now: Timestamp) -> Option<(Json, i64)> {
         let begun = clock();
         let after = self.taken.get(name).copied().filter(|_| !self.from_start.is_due(begun));
         let mut found = after.and_then(|after| inbox::take(self.run, name, n, now, after));
@@ -523,7 +524,7 @@ impl History {
         }
         let (payload, seq) = found?;
         self.taken.insert(name.to_owned(), seq);
-        Some(payload)
+        Some((payload, seq))
     }
 
     pub(crate) fn row(&self, position: usize) -> &StepRow {
@@ -621,7 +622,7 @@ fn numbers(list: Option<&Json>) -> Vec<i32> {
     numbers.filter_map(|n| n.as_i64().map(|n| n as i32)).collect()
 }
 
-fn describe(kind: Kind, name: &str) -> String {
+pub(super) fn describe(kind: Kind, name: &str) -> String {
     format!("{} \"{name}\"", kind.name())
 }
 

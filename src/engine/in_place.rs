@@ -213,12 +213,12 @@ impl Turn {
         }
         let (name, index, spec) = match history.take_want() {
             Some(Want::Step { name, index, spec }) => (name, index, spec),
-            Some(Want::Signal { name, timeout }) => {
+            Some(Want::Signal { name, ask }) => {
                 let now = clock();
-                if scope::as_engine(|| self.take_signal(code, history, &name, now)) {
+                if scope::as_engine(|| self.take_signal(code, history, &name, &ask, now)) {
                     return Here::Done(None);
                 }
-                history.note_want(Want::Signal { name, timeout });
+                history.note_want(Want::Signal { name, ask });
                 return Here::Unwind;
             }
             Some(other) => {
@@ -228,6 +228,7 @@ impl Turn {
             None => return Here::Unwind,
         };
         self.tried = None;
+        let begun = index.map(|position| history.row(position).started_at);
         // Twice at most: what was in its neighbours' way, or met a conflict, is tried again in a transaction of its own.
         for _ in 0..2 {
             // What was published comes before a slow step, too.
@@ -237,11 +238,11 @@ impl Turn {
                 None if self.commit_here(code, history) => None,
                 None => break,
             };
-            match self.attempt(code, &name, &spec, patience) {
-                (Attempt::Done(result), started) => {
+            match self.attempt(code, &name, &spec, patience, begun) {
+                (Attempt::Done(done), started) => {
                     scope::as_engine(|| {
                         self.write_down(code, history, started);
-                        self.record_done(history, &name, index, result, started);
+                        self.record_done(history, &name, index, done, started);
                     });
                     self.last_in_place = Some(name);
                     return Here::Done(index);

@@ -2,9 +2,11 @@
 
 mod act;
 pub(crate) mod actions;
+pub(crate) mod ask;
 pub(crate) mod batch;
 pub(crate) mod begin;
 mod branch;
+pub(crate) mod cache;
 pub(crate) mod calls;
 pub(crate) mod check;
 pub(crate) mod child;
@@ -14,6 +16,7 @@ pub(crate) mod define;
 pub(crate) mod fork;
 pub(crate) mod history;
 mod in_place;
+mod limits;
 pub(crate) mod map;
 pub(crate) mod observe;
 mod passage;

@@ -184,7 +184,7 @@ impl Turn {
         }
         // A timer's milliseconds may end a little before the deadline does.
         if patience.is_none() || self.expired(now) {
-            return self.expire(code, &mut history);
+            return self.expire(code, &mut history, Some("its own code".to_owned()));
         }
         self.recall
             .pace(|pace| pace.observe_step(self.run.def_id, "", PATIENCE));

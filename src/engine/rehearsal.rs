@@ -14,7 +14,7 @@ use pg_workflow_core::script::{self, Answer, Answers};
 
 use crate::engine::recall::Recall;
 use crate::engine::start::{self, OnConflict, Start, check_text};
-use crate::engine::step::Attempt;
+use crate::engine::step::{Attempt, Done};
 use crate::engine::turn::{self, End, Terms};
 use crate::engine::{branch, calls, continued, send, step, target, task};
 use crate::error::Error;
@@ -164,6 +164,7 @@ fn perform(test: Test, events: Vec<Event>, began: Timestamp) -> Result<Json, Err
         delay: None,
         priority: None,
         timeout: None,
+        start_timeout: None,
         on_conflict: OnConflict::Fail,
     })?;
     scope::as_engine(|| {
@@ -313,7 +314,10 @@ pub(super) fn answer(step: &str, place: impl FnOnce() -> (i32, i32)) -> Option<A
             Answer::Result(element) => {
                 let mocks = stage.mocks.field(step)?;
                 let mock = element.map_or(Some(mocks.clone()), |element| mocks.element(element))?;
-                Attempt::Done(mock.field("result"))
+                Attempt::Done(Done {
+                    result: mock.field("result"),
+                    origin: None,
+                })
             }
             Answer::Fail(failure) => Attempt::Failed(PgError {
                 sqlstate: failure.sqlstate.into_bytes().try_into().map_or(INTERNAL_ERROR, pack),

@@ -5,11 +5,11 @@
 //! of the registration is the record of the run.
 
 use crate::engine::calls::{StepCall, deliver, with_history};
-use crate::engine::child;
 use crate::engine::code::Code;
 use crate::engine::history::{History, ROLLBACK, Want};
 use crate::engine::step::StepSpec;
 use crate::engine::turn::{End, Turn};
+use crate::engine::{child, limits};
 use crate::error::{CANCELLED, Error};
 use crate::pg::{Json, PgError, Timestamp, clock};
 use crate::store::runs::{self, Status};
@@ -49,10 +49,12 @@ impl Turn {
             return Some(Some(self.wait(history)));
         }
         let name = row.name.clone();
-        let spec = row
+        let mut spec = row
             .request
             .as_ref()
             .map(|request| StepSpec::from_request(request, None))?;
+        // What undoes has the time that it takes.
+        spec.total_timeout = Some(limits::UNLIMITED);
         Some(self.run_step(code, history, &name, Some(position), &spec, None))
     }
 

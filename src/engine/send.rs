@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::engine::actions::{self, Subject};
 use crate::engine::start::{check_access, check_text};
-use crate::engine::{calls, step};
+use crate::engine::{ask, calls, step};
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Json, Oid, RunId, clock, scope};
@@ -39,6 +39,8 @@ pub(crate) fn signal(id: &str, name: &str, payload: &Json, key: Option<&str>) ->
         }
         let new = inbox::send(run.run_id, name, payload, key, clock(), caller);
         if new {
+            // Behind the insert: a sender may repeat itself after the wait that had its signal has ended.
+            ask::check_sent(run.run_id, name, payload)?;
             wake(&run);
         }
         Ok(new)

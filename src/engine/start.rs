@@ -17,6 +17,7 @@ pub(crate) struct Start {
     pub(crate) priority: Option<i32>,
     pub(crate) timeout: Option<Interval>,
     pub(crate) on_conflict: OnConflict,
+    pub(crate) start_timeout: Option<Interval>,
 }
 
 /// What to do if the id exists.
@@ -76,6 +77,7 @@ pub(crate) fn start_next(run: &Locked, workflow: &str, input: &Json) -> Result<R
         created_at: now,
         deadline,
         start_at: None,
+        start_by: None,
         depth: i32::from(run.depth),
         parent: run.parent,
     };
@@ -102,9 +104,11 @@ fn make_ready(run: &NewRun) {
             hints::ready(run.owner);
         }
     }
-    if let Some(deadline) = run.deadline {
-        timers::insert(deadline, run.run_id, timers::DEADLINE, run.owner, run.priority);
-        hints::timer(deadline);
+    for (limit, n) in [(run.deadline, timers::DEADLINE), (run.start_by, timers::START_BY)] {
+        if let Some(limit) = limit {
+            timers::insert(limit, run.run_id, n, run.owner, run.priority);
+            hints::timer(limit);
+        }
     }
 }
 
@@ -142,6 +146,9 @@ fn insert(start: Start, parent: Option<Parent>, depth: i16) -> Result<String, Er
     if let Some(timeout) = start.timeout {
         calls::positive(timeout, "timeout")?;
     }
+    if let Some(timeout) = start.start_timeout {
+        calls::positive(timeout, "start_timeout")?;
+    }
     step::check_size(Some(&start.input), || "input of the workflow".to_owned())?;
     define::check_owner(owner)?;
     let resolved = define::resolve(&start.workflow, &start.input)?;
@@ -152,11 +159,13 @@ fn insert(start: Start, parent: Option<Parent>, depth: i16) -> Result<String, Er
         .or_else(|| start.delay.map(|delay| delay.after(now)))
         .filter(|at| *at > now);
     let begins = start_at.unwrap_or(now);
-    let deadline = match (start.timeout, resolved.options.timeout) {
+    let limit = |own: Option<Interval>, option: Option<i64>| match (own, option) {
         (Some(timeout), _) => Some(timeout.after(begins)),
         (None, Some(micros)) => Some(begins.saturating_add(micros)),
         (None, None) => None,
     };
+    let deadline = limit(start.timeout, resolved.options.timeout);
+    let start_by = limit(start.start_timeout, resolved.options.start_timeout);
     let priority = start
         .priority
         .unwrap_or(i32::from(resolved.options.priority.unwrap_or(0)));
@@ -175,6 +184,7 @@ fn insert(start: Start, parent: Option<Parent>, depth: i16) -> Result<String, Er
             created_at: now,
             deadline,
             start_at,
+            start_by,
             depth: i32::from(depth),
             parent,
         };

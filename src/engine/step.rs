@@ -3,11 +3,11 @@
 use pg_workflow_core::policy::{RetryPolicy, Verdict};
 
 use crate::engine::code::Code;
-use crate::engine::{calls, target};
+use crate::engine::{calls, limits, target};
 use crate::error::Error;
 use crate::hub::slots;
 use crate::pg::errdata::{QUERY_CANCELED, pack, unpack};
-use crate::pg::{Json, PgError, clock, guard, interrupt, scope, txn, value};
+use crate::pg::{Json, PgError, Timestamp, clock, guard, interrupt, scope, txn, value};
 use crate::settings;
 use crate::store::runs::Locked;
 
@@ -18,6 +18,23 @@ pub(crate) struct StepSpec {
     pub(crate) retry: Option<RetryPolicy>,
     /// Of one attempt, in microseconds.
     pub(crate) timeout: Option<i64>,
+    /// Of all attempts together, in microseconds.
+    pub(crate) total_timeout: Option<i64>,
+    pub(crate) caching: Option<Caching>,
+}
+
+/// Where a step's result is kept for others.
+pub(crate) struct Caching {
+    pub(crate) key: String,
+    /// For how long, in microseconds; `None`: until it is forgotten.
+    pub(crate) ttl: Option<i64>,
+}
+
+/// What a step has come to.
+pub(crate) struct Done {
+    pub(crate) result: Option<Json>,
+    /// Where the result comes from, if not from running the step.
+    pub(crate) origin: Option<Json>,
 }
 
 /// What the transaction around an attempt is like.
@@ -31,7 +48,7 @@ pub(crate) struct Company {
 
 /// How an attempt went.
 pub(crate) enum Attempt {
-    Done(Option<Json>),
+    Done(Done),
     Failed(PgError),
     /// It was in its neighbours' way and is rolled back: to be run again in a transaction of its own.
     TakesLong,
@@ -41,19 +58,35 @@ pub(crate) enum Attempt {
     Cancelled,
     /// The run's own deadline has passed.
     Expired,
+    /// The time for all attempts is over; not `made`: it was before this one began.
+    OutOfTime {
+        made: bool,
+    },
 }
 
 const DEADLOCK: i32 = pack(*b"40P01");
 const SERIALIZATION: i32 = pack(*b"40001");
 
-/// Makes one attempt. Its effects are in the current transaction if the result is `Done`, and nowhere otherwise.
+/// Makes one attempt, until the time for all of them is over. Its effects are in the current transaction if the result is `Done`, and nowhere otherwise.
 ///
 /// # Errors
 /// Unwinds if this process was told to stop what it does (see [`slots::stops_here`]): nothing is recorded then.
-pub(crate) fn attempt(run: &Locked, code: &Code, name: &str, spec: &StepSpec, company: Company) -> Attempt {
+pub(crate) fn attempt(
+    run: &Locked,
+    code: &Code,
+    name: &str,
+    spec: &StepSpec,
+    company: Company,
+    until: Option<Timestamp>,
+) -> Attempt {
+    let begun = clock();
     let own_timeout = spec.timeout.or(code.options.step_timeout);
-    let deadline = run.deadline.map(|deadline| (deadline - clock()).max(1));
-    let limit = [own_timeout, deadline, company.patience].into_iter().flatten().min();
+    let deadline = run.deadline.map(|deadline| (deadline - begun).max(1));
+    let left = until.map(|until| (until - begun).max(1));
+    let limit = [own_timeout, left, deadline, company.patience]
+        .into_iter()
+        .flatten()
+        .min();
 
     let (result, fired) = calls::acting(|| {
         scope::as_owner(run.owner, &code.search_path, || {
@@ -76,21 +109,22 @@ pub(crate) fn attempt(run: &Locked, code: &Code, name: &str, spec: &StepSpec, co
     });
 
     match result {
-        Ok(result) => Attempt::Done(result),
+        Ok(result) => Attempt::Done(Done { result, origin: None }),
         Err(error) if error.sqlstate == QUERY_CANCELED => {
             if slots::take_cancel() {
                 Attempt::Cancelled
             } else if fired && company.patience.is_some() && limit == company.patience {
                 Attempt::TakesLong
             } else if fired && own_timeout.is_some() && limit == own_timeout {
-                let micros = own_timeout.unwrap_or_default();
                 Attempt::Failed(
                     Error::StepTimeout {
                         step: name.to_owned(),
-                        micros,
+                        detail: limits::attempt_detail(own_timeout.unwrap_or_default(), begun),
                     }
                     .into(),
                 )
+            } else if fired && left.is_some() && limit == left {
+                Attempt::OutOfTime { made: true }
             } else if fired {
                 Attempt::Expired
             } else if slots::stops_here() {
@@ -102,16 +136,6 @@ pub(crate) fn attempt(run: &Locked, code: &Code, name: &str, spec: &StepSpec, co
         Err(error) if !company.fresh && matches!(error.sqlstate, DEADLOCK | SERIALIZATION) => Attempt::Conflict,
         Err(error) => Attempt::Failed(error),
     }
-}
-
-/// The error of a run whose deadline has passed.
-pub(crate) fn run_timeout(run: &Locked, code: &Code) -> PgError {
-    let deadline = run.deadline.map(value::timestamp_text).unwrap_or_default();
-    Error::RunTimeout {
-        workflow: code.workflow.clone(),
-        deadline,
-    }
-    .into()
 }
 
 /// Decides what becomes of attempt number `attempt`.

@@ -20,7 +20,7 @@ use crate::engine::passage::Passage;
 use crate::engine::recall::Recall;
 use crate::engine::replay::{self, Call};
 use crate::engine::step::Attempt;
-use crate::engine::{child, send, step, task};
+use crate::engine::{child, limits, send, task};
 use crate::error::Error;
 use crate::hub::{hints, slots};
 use crate::pg::{Json, PgError, Timestamp, catalog, clock, interrupt, process, scope, txn};
@@ -103,6 +103,11 @@ fn end(run: &Locked, started: Timestamp, status: Status, result: Option<&Json>, 
     }
     if let Some(start) = run.start_at.filter(|start| *start > now) {
         timers::delete(start, run.run_id, timers::START);
+    }
+    if run.status == Status::Pending
+        && let Some(start_by) = run.start_by.filter(|start_by| *start_by > now)
+    {
+        timers::delete(start_by, run.run_id, timers::START_BY);
     }
     hints::ended(run.run_id);
     if let Some(parent) = run.parent.filter(|_| status != Status::Continued) {
@@ -250,6 +255,9 @@ impl Turn {
         if pending && self.run.start_at.is_some_and(|start| start > now) {
             return Ok(Break(End::Settled));
         }
+        if pending && !self.begins_in_time(now) {
+            return Ok(Break(End::Settled));
+        }
         let code = self.load_code()?;
         if !pending {
             let kept = self.recall.history(self.run.run_id, self.run.version);
@@ -261,7 +269,7 @@ impl Turn {
             return Ok(Continue(code));
         }
         if self.expired(now) {
-            return Ok(Break(self.expire(&code, history)));
+            return Ok(Break(self.expire(&code, history, None)));
         }
         if pending {
             return Ok(Continue(code));
@@ -476,9 +484,9 @@ impl Turn {
         self.run.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// The run's deadline has passed: it fails, whatever it stands at.
-    pub(super) fn expire(&mut self, code: &Code, history: &mut History) -> End {
-        let error = step::run_timeout(&self.run, code);
+    /// The run's deadline has passed: it fails, whatever it stands at. `at`: that, if no open entry says it.
+    pub(super) fn expire(&mut self, code: &Code, history: &mut History, at: Option<String>) -> End {
+        let error = limits::run_timeout(&self.run, code, history, at);
         let history = std::mem::replace(history, History::empty(self.run.run_id));
         self.fail(code, history, Status::Failed, &error)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::engine::ask::Ask;
 use crate::engine::code::Code;
 use crate::engine::history::History;
 use crate::engine::turn::{End, Turn, cancellation};
@@ -12,7 +13,7 @@ use crate::pg::{Interval, Json, Timestamp};
 use crate::store::answers::{self, Answer};
 use crate::store::runs::{self, Status};
 use crate::store::steps::{Kind, StepRow, StepStatus};
-use crate::store::{branches, inbox, tasks, timers};
+use crate::store::{branches, inbox, tasks, timers, waits};
 
 impl Turn {
     /// Takes what has come in for the open calls and ends the waits that are over. True if the function has reason to go on:
@@ -25,6 +26,7 @@ impl Turn {
         }
         let cancelled = self.cancel.is_some();
         let cancel = self.cancel.clone();
+        let run_id = self.run.run_id;
         for position in history.open() {
             let row = history.row(position);
             let (n, kind, begun, due_at, waits) = (
@@ -43,7 +45,7 @@ impl Turn {
                 }
                 (StepStatus::Cancelled, None, Some(cancellation(reason.clone())))
             } else if kind == Kind::Signal
-                && let Some(payload) = history.take_signal(&history.signal_name(position), n, now)
+                && let Some(payload) = self.take_for(history, position, now)
             {
                 (StepStatus::Completed, Some(payload), None)
             } else if kind == Kind::Await {
@@ -60,9 +62,10 @@ impl Turn {
             };
             news |= !begun;
             self.wrote = true;
+            let default = (kind == Kind::Signal).then(|| waits::end(run_id, n)).flatten();
             history.settle(position, now, |row| {
                 row.status = status;
-                row.result = result;
+                row.result = result.or(default.filter(|_| status == StepStatus::Completed));
                 row.error = error;
                 row.due_at = None;
             });
@@ -183,25 +186,35 @@ impl Turn {
         code: &Code,
         history: &mut History,
         name: &str,
-        timeout: Option<Interval>,
+        ask: &Ask,
         now: Timestamp,
     ) -> Option<End> {
-        if self.take_signal(code, history, name, now) {
+        if self.take_signal(code, history, name, ask, now) {
             return None;
         }
-        self.begin_wait(
-            history,
-            Kind::Signal,
-            name,
-            timeout.map(|timeout| timeout.after(now)),
-            now,
-        )
+        let due = ask.timeout.map(|timeout| timeout.after(now));
+        let mut row = history.new_row(Kind::Signal, name);
+        if due.is_some_and(|due| due <= now) {
+            row.result = ask.default.clone();
+            history.append(row, now, now);
+            self.wrote = true;
+            return None;
+        }
+        self.publish_wait(row.n, name, ask, due, now);
+        self.begin_wait(history, Kind::Signal, name, due, now)
     }
 
     /// Records a signal that is there; false if there is none.
-    pub(super) fn take_signal(&mut self, code: &Code, history: &mut History, name: &str, now: Timestamp) -> bool {
+    pub(super) fn take_signal(
+        &mut self,
+        code: &Code,
+        history: &mut History,
+        name: &str,
+        ask: &Ask,
+        now: Timestamp,
+    ) -> bool {
         let mut row = history.new_row(Kind::Signal, name);
-        let Some(payload) = history.take_signal(name, row.n, now) else {
+        let Some(payload) = self.take_fitting(history, name, row.n, now, || ask.schema.clone()) else {
             return false;
         };
         row.result = Some(payload);

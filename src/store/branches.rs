@@ -92,6 +92,7 @@ pub(crate) fn lock(branches: &[Branch]) -> Vec<(LockedBranch, Locked)> {
             started_at: None,
             deadline: row.get(14),
             start_at: None,
+            start_by: None,
             controlled: false,
             version: 0,
             depth: row.need(16),

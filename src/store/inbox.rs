@@ -5,6 +5,7 @@ use crate::pg::{Json, Oid, RunId, Timestamp};
 
 statement!(SEND, "signal_insert", UUID, TEXT, JSONB, TEXT, TIMESTAMPTZ, OID);
 statement!(TAKE, "signal_take", UUID, TEXT, INT4, TIMESTAMPTZ, INT8);
+statement!(REFUSE, "signal_refuse", UUID, INT8, TEXT);
 statement!(ASK, "control_insert", UUID, TEXT, TEXT, TIMESTAMPTZ, OID);
 statement!(ANSWER, "control_take", UUID);
 statement!(FORWARD_SIGNALS, "signals_forward", UUID, UUID);
@@ -18,6 +19,11 @@ pub(crate) fn send(run: RunId, name: &str, payload: &Json, key: Option<&str>, at
 /// Consumes the oldest signal of a name whose number is above `after`, for step `n`; returns its payload and number.
 pub(crate) fn take(run: RunId, name: &str, n: i32, at: Timestamp, after: i64) -> Option<(Json, i64)> {
     TAKE.first(&[&run, &name, &n, &at, &after], |row| (row.need(0), row.need(1)))
+}
+
+/// Says why a signal that was taken was of no use.
+pub(crate) fn refuse(run: RunId, seq: i64, reason: &str) {
+    REFUSE.run(&[&run, &seq, &reason]);
 }
 
 /// What an operator can ask of a run.

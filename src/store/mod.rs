@@ -6,6 +6,7 @@ pub(crate) mod actions;
 pub(crate) mod agenda;
 pub(crate) mod answers;
 pub(crate) mod branches;
+pub(crate) mod cache;
 pub(crate) mod definitions;
 pub(crate) mod functions;
 pub(crate) mod home;
@@ -21,6 +22,7 @@ pub(crate) mod tasks;
 pub(crate) mod timers;
 pub(crate) mod triggers;
 pub(crate) mod versions;
+pub(crate) mod waits;
 
 /// A statement from `sql/queries/`.
 macro_rules! statement {

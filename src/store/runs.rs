@@ -19,7 +19,8 @@ statement!(
     INT4,
     UUID,
     INT4,
-    INT4
+    INT4,
+    TIMESTAMPTZ
 );
 statement!(FIND, "run_find", TEXT);
 statement!(BY_ID, "run_by_id", TEXT);
@@ -28,6 +29,7 @@ statement!(RELOCK, "run_relock", UUID);
 statement!(EXISTING, "run_exists", UUIDS);
 statement!(WAITS, "run_waits", UUID, TEXT, TEXT, TIMESTAMPTZ);
 statement!(CLOSE, "run_close", UUID, TEXT, JSONB, JSONB, TIMESTAMPTZ, TIMESTAMPTZ);
+statement!(LIMITS, "run_limits", UUID);
 statement!(GET, "run_get", UUID);
 statement!(VALUE, "value_get", UUID, TEXT);
 statement!(ERROR, "run_error", UUID);
@@ -103,6 +105,7 @@ pub(crate) struct NewRun<'a> {
     pub(crate) created_at: Timestamp,
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) start_at: Option<Timestamp>,
+    pub(crate) start_by: Option<Timestamp>,
     /// Parents above it.
     pub(crate) depth: i32,
     pub(crate) parent: Option<Parent>,
@@ -127,6 +130,7 @@ pub(crate) fn insert(run: &NewRun) -> bool {
                 &run.parent.map(|parent| parent.run_id),
                 &run.parent.map(|parent| parent.n),
                 &run.parent.map(|parent| parent.item),
+                &run.start_by,
             ],
             |_| (),
         )
@@ -198,6 +202,8 @@ pub(crate) struct Locked {
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) start_at: Option<Timestamp>,
+    /// When the first turn must have begun.
+    pub(crate) start_by: Option<Timestamp>,
     /// Something was asked of it (`controls`).
     pub(crate) controlled: bool,
     /// The transaction that wrote the row last.
@@ -229,6 +235,7 @@ pub(crate) fn lock(ids: &Vec<RunId>) -> Vec<Locked> {
             n: row.need(15),
             item: row.need(16),
         }),
+        start_by: row.get(17),
     })
 }
 
@@ -258,6 +265,21 @@ pub(crate) fn close(
     finished_at: Timestamp,
 ) {
     CLOSE.run(&[&run, &status.name(), &result, &error, &started_at, &finished_at]);
+}
+
+/// What the limits of a run are counted from.
+pub(crate) struct Limits {
+    pub(crate) workflow: String,
+    pub(crate) begins: Timestamp,
+    pub(crate) start_by: Option<Timestamp>,
+}
+
+pub(crate) fn limits(run: RunId) -> Option<Limits> {
+    LIMITS.first(&[&run], |row| Limits {
+        workflow: row.need(0),
+        begins: row.need(1),
+        start_by: row.get(2),
+    })
 }
 
 /// Everything about a run as one object.

@@ -32,7 +32,8 @@ statement!(
     JSONB,
     JSONB,
     TIMESTAMPTZ,
-    TIMESTAMPTZ
+    TIMESTAMPTZ,
+    JSONB
 );
 statement!(ABANDON, "steps_abandon", UUID, TIMESTAMPTZ);
 
@@ -206,10 +207,11 @@ pub(crate) fn update(run: RunId, step: &StepRow, finished_at: Option<Timestamp>)
         &step.error,
         &finished_at,
         &step.due_at,
+        &step.request,
     ]);
 }
 
-/// The run ends while steps are open: they have come to nothing.
+/// The run ends while steps are open: they have come to nothing, and so have its waits.
 pub(crate) fn abandon(run: RunId, at: Timestamp) {
     ABANDON.run(&[&run, &at]);
 }

@@ -12,6 +12,7 @@ statement!(NEXT, "timer_next", TIMESTAMPTZ, UUID, INT4, INT4);
 /// What a timer is for, where it is not a step's.
 pub(crate) const DEADLINE: i32 = 0;
 pub(crate) const START: i32 = -1;
+pub(crate) const START_BY: i32 = -2;
 
 /// Sets a timer. The caller also notes a hint.
 pub(crate) fn insert(due: Timestamp, run: RunId, n: i32, owner: Oid, priority: i32) {
@@ -37,8 +38,8 @@ pub(crate) fn delete(due: Timestamp, run: RunId, n: i32) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
     due: Timestamp,
-    run: RunId,
-    n: i32,
+    pub(crate) run: RunId,
+    pub(crate) n: i32,
     item: i32,
 }
 

@@ -153,6 +153,10 @@ pub struct WorkflowOptions {
     pub retry: Option<RetryPolicy>,
     /// Time that one attempt of a step may take, in microseconds.
     pub step_timeout: Option<i64>,
+    /// Time that all attempts of a step together may take, in microseconds.
+    pub step_total_timeout: Option<i64>,
+    /// Time until a run must have begun, in microseconds.
+    pub start_timeout: Option<i64>,
     /// Time that a whole run may take, in microseconds.
     pub timeout: Option<i64>,
     /// Lower numbers go first.
@@ -172,6 +176,8 @@ impl WorkflowOptions {
                 .map(|value| RetryPolicy::from_json(&value, duration))
                 .transpose()?,
             step_timeout: fields.positive_duration("step_timeout")?,
+            step_total_timeout: fields.positive_duration("step_total_timeout")?,
+            start_timeout: fields.positive_duration("start_timeout")?,
             timeout: fields.positive_duration("timeout")?,
             priority: fields.integer("priority", -1000, 1000)?.map(|n| n as i16),
         };
@@ -189,8 +195,10 @@ mod tests {
     fn options_are_read_and_strangers_refused() {
         let minutes = |text: &str| text.strip_suffix(" min")?.parse::<i64>().ok().map(|n| n * 60_000_000);
         let read = |value: Value| WorkflowOptions::from_json(&value, &minutes);
-        let options = read(json!({"timeout": "2 min", "priority": -5, "retry": {"max_attempts": 1}})).unwrap();
+        let options = read(json!({"timeout": "2 min", "start_timeout": "1 min", "step_total_timeout": "3 min", "priority": -5, "retry": {"max_attempts": 1}})).unwrap();
         assert_eq!(options.timeout, Some(120_000_000));
+        assert_eq!(options.start_timeout, Some(60_000_000));
+        assert_eq!(options.step_total_timeout, Some(180_000_000));
         assert_eq!(options.priority, Some(-5));
         assert_eq!(options.retry.unwrap().max_attempts, 1);
         assert_eq!(read(json!({})).unwrap(), WorkflowOptions::default());

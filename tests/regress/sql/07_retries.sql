@@ -88,12 +88,14 @@ BEGIN
 END $$;
 SELECT setval('attempts', 1, false);
 SELECT wf_start('slow', '{"timeout": "100 ms"}', id => 'slow');
+\set VERBOSITY terse
 SELECT wf_result('slow', wait => '10 s');
 \echo :SQLSTATE
 SELECT status, attempt, sqlstate, error FROM wf.steps WHERE id = 'slow';
 SELECT setval('attempts', 1, false);
 SELECT wf_start('slow', '{"timeout": "50 ms", "retry": {"max_attempts": 2, "first_delay": "1 ms", "retry_on": ["WF004"]}}', id => 'slow twice');
 SELECT wf_result('slow twice', wait => '10 s');
+\set VERBOSITY default
 SELECT status, attempt, sqlstate FROM wf.steps WHERE id = 'slow twice';
 SELECT wf_start('slow', id => 'run limit', timeout => '200 ms');
 \set VERBOSITY terse

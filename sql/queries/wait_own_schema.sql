@@ -1,0 +1,2 @@
+-- $1 run_id, $2 n
+SELECT w.schema FROM wf_internal.waits w WHERE w.run_id = $1 AND w.n = $2
