@@ -146,6 +146,25 @@ pub(crate) enum Error {
     NotAQuery,
     #[error("workflow has too many parents above it")]
     TooDeep(i16),
+    #[error("task \"{name}\" {what} within its timeout")]
+    TaskTimeout {
+        name: String,
+        what: &'static str,
+        micros: i64,
+    },
+    #[error("lease of task \"{name}\" has expired")]
+    LeaseExpired { name: String, worker: Option<String> },
+    /// As a worker is told.
+    #[error("task \"{name}\" is not this worker's any more")]
+    TaskLost { name: String, detail: String },
+    #[error("task does not exist")]
+    UnknownTask,
+    #[error("permission denied for queue \"{0}\"")]
+    NotYourQueue(String),
+    #[error("CALL wf_poll cannot wait inside a transaction block")]
+    WaitInTransaction,
+    #[error("client has closed the connection")]
+    ClientGone,
     #[error("version {version} of workflow \"{workflow}\" cannot be restored")]
     VersionLost {
         workflow: String,
@@ -175,7 +194,8 @@ pub(crate) enum Error {
 }
 
 /// Functions that neither workflows nor their steps can call.
-const OUTSIDE_ONLY: [&str; 8] = [
+const OUTSIDE_ONLY: [&str; 9] = [
+    "CALL wf_poll",
     "wf_run_pending",
     "wf_step of a paused instance",
     "wf_test",
@@ -206,10 +226,10 @@ impl Error {
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
             NotAFunction(_) | NotATable(_) => b"42809",
             AmbiguousFunction { .. } => b"42725",
-            NoExecute(_) | NotYours(_) | NotConnectedAs { .. } => b"42501",
+            NoExecute(_) | NotYourQueue(_) | NotYours(_) | NotConnectedAs { .. } => b"42501",
             RoleCannotLogin(_) => b"28000",
             PseudoType { .. } | NotCallable(_) | PrepareTransaction => b"0A000",
-            UnknownInstance(_) | UnknownStep { .. } => b"42704",
+            UnknownInstance(_) | UnknownTask | UnknownStep { .. } => b"42704",
             InstanceExists { .. } | TriggerExists { .. } => b"42710",
             InstanceEnded { .. }
             | NotEnded { .. }
@@ -224,7 +244,10 @@ impl Error {
             Diverged { .. } | CannotUpgrade { .. } => b"WF001",
             InstanceCancelled { .. } | Cancelled { .. } => b"WF002",
             RunTimeout { .. } | StartTimeout { .. } => b"WF003",
-            StepTimeout { .. } | StepTotalTimeout { .. } | AwaitTimeout(_) => b"WF004",
+            StepTimeout { .. } | StepTotalTimeout { .. } | AwaitTimeout(_) | TaskTimeout { .. } => b"WF004",
+            LeaseExpired { .. } | TaskLost { .. } => b"WF007",
+            WaitInTransaction => b"25001",
+            ClientGone => b"08006",
             MapFailed { .. } => b"WF006",
             VersionLost { .. } => b"WF005",
         })
@@ -238,7 +261,7 @@ impl Error {
             }
             AmbiguousFunction { candidates, .. } => format!("Candidates are {}.", candidates.join(", ")),
             InputMismatch { detail, .. } | InstanceExists { detail, .. } | VersionLost { detail, .. } => detail.clone(),
-            NotEnded { detail, .. } | CannotUpgrade { detail, .. } => detail.clone(),
+            NotEnded { detail, .. } | CannotUpgrade { detail, .. } | TaskLost { detail, .. } => detail.clone(),
             NotFailed(_) => "Its last run has completed.".into(),
             CannotWait { detail, .. } => (*detail).into(),
             Script(ScriptError { place: Some(place), .. }) => format!("It stands in {place}."),
@@ -253,6 +276,11 @@ impl Error {
             MapFailed { first: Some(first), .. } => first.clone(),
             TooDeep(limit) => format!("A child may have {limit} runs above it."),
             Diverged { expected, found } => format!("Expected {expected}, found {found}."),
+            TaskTimeout { micros, .. } => format!("The limit is {} ms.", micros / 1000),
+            LeaseExpired {
+                worker: Some(worker), ..
+            } => format!("Worker \"{worker}\" was not heard of in time."),
+            LeaseExpired { .. } => "Its worker was not heard of in time.".to_owned(),
             RunTimeout { detail, .. }
             | StartTimeout { detail, .. }
             | StepTimeout { detail, .. }
@@ -336,6 +364,9 @@ impl Error {
             UnfitPayload { .. } => "The view wf.waiting shows the schema.".into(),
             StartTimeout { .. } => "No executor came to it in time: see wf_health() and pg_workflow.max_executors.".into(),
             UnknownHandle(_) => "A handle is of the run that has begun the call; it is not passed on to others.".into(),
+            TaskLost { .. } => "Drop the work, or leave it to the idempotency key: what another attempt does counts.".into(),
+            NotYourQueue(_) => "Its owner names who may work on it: wf_queue(name, workers => '{role}').".into(),
+            WaitInTransaction => "Call it outside of a transaction block, or use the function wf_poll, which does not wait.".into(),
             AwaitTimeout(_) => "It goes on, and can be waited for again.".into(),
             MapFailed { .. } => "Results of the others are kept: see wf.branches. Pass tolerate => n to go on with some failures.".into(),
             TooDeep(_) => "Does a workflow call itself without an end?".into(),

@@ -46,9 +46,14 @@ extension_sql_file!(
     requires = ["waits_tables"]
 );
 extension_sql_file!(
+    "../sql/tables/64_tasks.sql",
+    name = "task_tables",
+    requires = ["cache_tables"]
+);
+extension_sql_file!(
     "../sql/functions/10_client.sql",
     name = "client",
-    requires = ["cache_tables"]
+    requires = ["task_tables"]
 );
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
 extension_sql_file!(
@@ -88,7 +93,8 @@ extension_sql_file!(
     requires = ["triggers"]
 );
 extension_sql_file!("../sql/functions/71_test.sql", name = "test", requires = ["values"]);
-extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["test"]);
+extension_sql_file!("../sql/functions/80_tasks.sql", name = "tasks", requires = ["test"]);
+extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["tasks"]);
 extension_sql_file!(
     "../sql/views/20_operations.sql",
     name = "operations_views",
@@ -115,9 +121,14 @@ extension_sql_file!(
     requires = ["triggers_views"]
 );
 extension_sql_file!(
+    "../sql/views/23_tasks.sql",
+    name = "task_views",
+    requires = ["waiting_views"]
+);
+extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",
-    requires = ["waiting_views"],
+    requires = ["task_views"],
     finalize
 );
 

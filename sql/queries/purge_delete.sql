@@ -23,6 +23,13 @@ WITH locked AS MATERIALIZED (
     DELETE FROM wf_internal.signals s USING gone g WHERE s.run_id = g.run_id
 ), controls AS (
     DELETE FROM wf_internal.controls c USING gone g WHERE c.run_id = g.run_id
+), tasks AS (
+    DELETE FROM wf_internal.tasks t USING gone g WHERE t.run_id = g.run_id
+    RETURNING t.queue_id, t.priority, t.seq, t.finished_at
+), task_queue AS (
+    DELETE FROM wf_internal.task_queue q USING tasks t
+    WHERE t.finished_at IS NULL AND q.queue_id = t.queue_id AND q.running IN (true, false) AND q.priority = t.priority
+      AND q.seq = t.seq
 ), runs AS (
     DELETE FROM wf_internal.runs r USING gone g WHERE r.run_id = g.run_id RETURNING true
 )

@@ -41,7 +41,7 @@ CREATE TABLE wf_internal.steps (
     occurrence  integer     NOT NULL,           -- of this kind and name, from 1: a loop calls the same name again
     attempt     integer     NOT NULL,           -- attempts made; not a history of them
     begun       boolean     NOT NULL,           -- by wf_begin: the function goes on and asks for the answer later
-    kind        text        NOT NULL,           -- step, sleep, signal, child, map, await, compensation, rollback, value, set, emit
+    kind        text        NOT NULL,           -- step, sleep, signal, child, map, task, await, compensation, rollback, value, set, emit
     status      text        NOT NULL,           -- registered, waiting, retrying, completed, failed, cancelled
     name        text        NOT NULL,
     request     jsonb,                          -- what was asked for, where an open call needs it without its function

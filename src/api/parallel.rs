@@ -6,6 +6,7 @@ use crate::engine::calls::StepCall;
 use crate::engine::child::{self, ChildCall};
 use crate::engine::map::{self, MapCall};
 use crate::engine::start::check_text;
+use crate::engine::task::TaskCall;
 use crate::engine::{continued, saga};
 use crate::error::Error;
 use crate::pg::fmgr::{Args, Return, sql_function};
@@ -37,17 +38,20 @@ fn begin(args: Args) -> Result<Return, Error> {
     let (target, workflow): (Option<String>, Option<String>) = (args.get(1), args.get(6));
     let (sleep, until): (Option<Interval>, Option<i64>) = (args.get(7), args.get(8));
     let signal: Option<String> = args.get(9);
+    let queue: Option<String> = args.get(11);
     let given = [
         target.is_some(),
         workflow.is_some(),
         sleep.is_some(),
         until.is_some(),
         signal.is_some(),
+        queue.is_some(),
     ];
     if given.iter().filter(|given| **given).count() != 1 {
-        return Err(Error::OneOf("target, workflow, sleep, until or signal"));
+        return Err(Error::OneOf("target, workflow, sleep, until, signal or queue"));
     }
     let kind = match (&target, &workflow, &signal) {
+        _ if queue.is_some() => Kind::Task,
         (Some(_), ..) => Kind::Step,
         (_, Some(_), _) => Kind::Child,
         (_, _, Some(_)) => Kind::Signal,
@@ -66,6 +70,17 @@ fn begin(args: Args) -> Result<Return, Error> {
             })
         } else if let Some(workflow) = workflow {
             Begun::Child(child_at(args, workflow)?)
+        } else if let Some(queue) = queue {
+            Begun::Task(TaskCall {
+                queue,
+                input: args.need(2, "input")?,
+                timeout: timeout_at(args, 4),
+                retry: args.get(10),
+                priority: args.get(12),
+                start_timeout: timeout_at(args, 13),
+                heartbeat: timeout_at(args, 14),
+                total_timeout: timeout_at(args, 15),
+            })
         } else if let Some(signal) = signal {
             check_text("signal", &signal, 1024)?;
             let timeout = timeout_at(args, 4);

@@ -13,14 +13,14 @@ use crate::engine::passage::Interrupted;
 use crate::engine::pause::{self, Parking};
 use crate::engine::recall::{Queue, Recall};
 use crate::engine::turn::{self, End, Ended, Terms, Turn};
-use crate::engine::{branch, continued, limits, send, target};
+use crate::engine::{branch, continued, limits, send, target, task};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;
 use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, guard, process, scope, txn};
 use crate::store::branches::{self, Branch, LockedBranch};
 use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked, Status};
-use crate::store::{answers, home, inbox, timers};
+use crate::store::{answers, home, inbox, tasks, timers};
 
 /// Takes batches for one role, and remembers from one to the next.
 pub(crate) struct Batcher {
@@ -188,6 +188,10 @@ impl Batcher {
                     committed = true;
                     break;
                 }
+            } else if let Some(unit) = ticket.branch.filter(|unit| tasks::is_task(*unit)) {
+                task::act_on_time(unit);
+                turns += 1;
+                served.push(*ticket);
             } else if ticket
                 .branch
                 .map_or(!held.contains(&ticket.run_id), |branch| !parked.contains(&branch))
@@ -343,6 +347,7 @@ impl Batcher {
         let mut units: Vec<Branch> = Vec::new();
         for ticket in tickets {
             match ticket.branch {
+                Some(unit) if tasks::is_task(unit) => {}
                 Some(branch) => units.push(branch),
                 None if !ids.contains(&ticket.run_id) => ids.push(ticket.run_id),
                 None => {}

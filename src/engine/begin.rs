@@ -8,6 +8,7 @@ use crate::engine::calls::{StepCall, deliver, with_history};
 use crate::engine::child::ChildCall;
 use crate::engine::code::Code;
 use crate::engine::history::{Answer, History};
+use crate::engine::task::TaskCall;
 use crate::engine::turn::Turn;
 use crate::error::Error;
 use crate::hub::hints;
@@ -19,6 +20,7 @@ use crate::store::{branches, ready};
 pub(crate) enum Begun {
     Step(StepCall),
     Child(ChildCall),
+    Task(TaskCall),
     Sleep(Timestamp),
     Signal { signal: String, timeout: Option<Interval> },
 }
@@ -32,6 +34,7 @@ pub(crate) fn begin(name: &str, read: impl FnOnce() -> Result<Begun, Error>, kin
             match read()? {
                 Begun::Step(call) => row.request = Some(call.to_request(true)?),
                 Begun::Child(call) => row.request = Some(call.to_request()?),
+                Begun::Task(call) => row.request = Some(call.to_request()?),
                 Begun::Sleep(due) => row.due_at = Some(due),
                 Begun::Signal { signal, timeout } => {
                     let signal = serde_json::Value::from(signal).to_string();
@@ -172,6 +175,7 @@ impl Turn {
                     });
                 }
             }
+            Kind::Task => self.launch_task(history, position, now),
             Kind::Signal => {
                 let name = history.signal_name(position);
                 // One that is there already: nobody will tell.

@@ -260,7 +260,7 @@ fn act_or_deliver(may_commit: bool, answer: Answer) -> Option<Json> {
 }
 
 /// Reads a retry policy, with durations in Postgres' interval syntax.
-fn read_policy(json: &Json) -> Result<RetryPolicy, Error> {
+pub(super) fn read_policy(json: &Json) -> Result<RetryPolicy, Error> {
     Ok(RetryPolicy::from_json(&json.to_value(), &duration)?)
 }
 

@@ -10,6 +10,7 @@ use pg_workflow_core::sparing::Sparing;
 use crate::engine::ask::Ask;
 use crate::engine::map::MapCall;
 use crate::engine::step::StepSpec;
+use crate::engine::task;
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Interval, Json, PgError, RunId, Timestamp, clock};
@@ -39,6 +40,10 @@ pub(crate) enum Want {
     Map {
         name: String,
         call: Box<MapCall>,
+    },
+    Task {
+        name: String,
+        call: Json,
     },
     /// Enough of the calls begun before.
     Await {
@@ -79,6 +84,7 @@ impl Want {
             Self::Signal { name, .. } => (Kind::Signal, name),
             Self::Child { name, .. } => (Kind::Child, name),
             Self::Map { name, .. } => (Kind::Map, name),
+            Self::Task { name, .. } => (Kind::Task, name),
             Self::Await { name, .. } => (Kind::Await, name),
             Self::Rollback { .. } => (Kind::Rollback, ROLLBACK),
             Self::Continue { .. } => (Kind::Continue, CONTINUE),
@@ -549,7 +555,7 @@ impl History {
 
     /// True if there may be answers of others to be taken.
     pub(crate) fn expects_answers(&self) -> bool {
-        let answered = |row: &StepRow| row.begun || matches!(row.kind, Kind::Child | Kind::Map);
+        let answered = |row: &StepRow| row.begun || matches!(row.kind, Kind::Child | Kind::Map | Kind::Task);
         self.entries
             .iter()
             .any(|entry| entry.row.status.is_open() && answered(&entry.row))
@@ -572,7 +578,7 @@ impl History {
     /// Positions of the begun calls that the run does not end without.
     pub(crate) fn lingering(&self) -> Vec<usize> {
         let waits = |row: &StepRow| match row.kind {
-            Kind::Step => true,
+            Kind::Step | Kind::Task => true,
             Kind::Child => {
                 let policy = row
                     .request
@@ -596,6 +602,9 @@ impl History {
             let row = &mut self.entries[position].row;
             row.status = StepStatus::Cancelled;
             row.due_at = None;
+            if row.kind == Kind::Task {
+                task::withdraw(self.run, Some(row.n), now);
+            }
         }
     }
 

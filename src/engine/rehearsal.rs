@@ -16,7 +16,7 @@ use crate::engine::recall::Recall;
 use crate::engine::start::{self, OnConflict, Start, check_text};
 use crate::engine::step::{Attempt, Done};
 use crate::engine::turn::{self, End, Terms};
-use crate::engine::{branch, calls, continued, send, step, target};
+use crate::engine::{branch, calls, continued, send, step, target, task};
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::errdata::{INTERNAL_ERROR, pack};
@@ -26,6 +26,7 @@ use crate::store::branches::{self, LockedBranch};
 use crate::store::inbox;
 use crate::store::runs::{self, Status};
 use crate::store::steps::{self, Kind};
+use crate::store::tasks;
 
 /// Arguments of `wf_test`.
 pub(crate) struct Test {
@@ -240,6 +241,7 @@ fn take_turn(unit: Unit, owner: Oid, recall: &Rc<Recall>) {
             Some(run) if run.status == Status::Continued => return continued::forward(run.run_id),
             _ => return,
         },
+        (_, Some(unit)) if tasks::is_task(unit) => return task::act_on_time(unit),
         (_, Some(branch)) => match branches::lock(&[branch]).pop().filter(|(_, run)| run.owner == owner) {
             Some((locked, run)) => scope::with_memory(|| branch::take(&locked, run, terms, recall)),
             None => return,

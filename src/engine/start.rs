@@ -47,7 +47,7 @@ impl OnConflict {
 /// Longest id, in bytes: it stands in a btree index, whose entries are limited to a third of a page.
 const MAX_ID: usize = 1024;
 
-const PRIORITIES: std::ops::RangeInclusive<i32> = -1000..=1000;
+pub(super) const PRIORITIES: std::ops::RangeInclusive<i32> = -1000..=1000;
 
 /// Starts a workflow, or finds it started; returns its id.
 pub(crate) fn start(start: Start) -> Result<String, Error> {

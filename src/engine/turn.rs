@@ -20,7 +20,7 @@ use crate::engine::passage::Passage;
 use crate::engine::recall::Recall;
 use crate::engine::replay::{self, Call};
 use crate::engine::step::Attempt;
-use crate::engine::{child, limits, send};
+use crate::engine::{child, limits, send, task};
 use crate::error::Error;
 use crate::hub::{hints, slots};
 use crate::pg::{Json, PgError, Timestamp, catalog, clock, interrupt, process, scope, txn};
@@ -87,6 +87,7 @@ pub(crate) fn take(run: Locked, terms: Terms, recall: &Rc<Recall>) -> Ended {
 pub(crate) fn give_up(run: &Locked, error: &PgError) {
     let now = clock();
     steps::abandon(run.run_id, now);
+    task::withdraw(run.run_id, None, now);
     child::release(run);
     let error = Json::from_value(&error.to_json());
     end(run, run.started_at.unwrap_or(now), Status::Failed, None, Some(&error));

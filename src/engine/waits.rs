@@ -6,14 +6,14 @@ use crate::engine::ask::Ask;
 use crate::engine::code::Code;
 use crate::engine::history::History;
 use crate::engine::turn::{End, Turn, cancellation};
-use crate::engine::{child, map};
+use crate::engine::{child, map, task};
 use crate::hub::hints;
 use crate::pg::value::timestamp_text;
 use crate::pg::{Interval, Json, Timestamp};
 use crate::store::answers::{self, Answer};
 use crate::store::runs::{self, Status};
 use crate::store::steps::{Kind, StepRow, StepStatus};
-use crate::store::{branches, inbox, timers, waits};
+use crate::store::{branches, inbox, tasks, timers, waits};
 
 impl Turn {
     /// Takes what has come in for the open calls and ends the waits that are over. True if the function has reason to go on:
@@ -72,6 +72,9 @@ impl Turn {
             if let Some(due) = due_at.filter(|_| !due) {
                 timers::delete(due, self.run.run_id, n);
             }
+            if kind == Kind::Task {
+                task::withdraw(self.run.run_id, Some(n), now);
+            }
         }
         if cancelled {
             child::cancel_all(&self.run);
@@ -106,6 +109,7 @@ impl Turn {
             } = answer;
             let (result, error, attempt) = match history.row(position).kind {
                 Kind::Step => branches::outcome(self.run.run_id, answer.n).unwrap_or((None, None, 1)),
+                Kind::Task => (result, error, tasks::attempts(self.run.run_id, answer.n)),
                 _ => (result, error, 1),
             };
             history.settle(position, now, |row| {

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
+use super::pollers;
 use super::state::{Kind, STATE};
 use crate::pg::{Oid, RunId, Timestamp, callback, interrupt, process};
 
@@ -15,6 +16,8 @@ struct Pending {
     timer: Option<Timestamp>,
     cancelled: Vec<RunId>,
     ended: Vec<RunId>,
+    /// Queues in which there may be something to claim.
+    queues: Vec<u64>,
     published: Vec<RunId>,
     /// Runs that this transaction has started: nobody else can see them yet.
     started: HashSet<RunId>,
@@ -97,6 +100,7 @@ fn deliver(pending: &Pending) {
                 waiter.latch.set();
             }
         }
+        pollers::wake(state, database, &pending.queues);
         if pending.announce {
             state.want_database(database);
             for slot in state.of(Kind::Scheduler, database) {
@@ -155,6 +159,16 @@ pub(crate) fn cancelled(run: RunId) {
 /// A run has ended: whoever waits for it is to be woken.
 pub(crate) fn ended(run: RunId) {
     note(true, |pending| pending.ended.push(run));
+}
+
+/// There may be something to claim in a queue of tasks.
+pub(crate) fn tasks(queue: &str) {
+    let queue = pollers::digest(queue);
+    note(true, |pending| {
+        if !pending.queues.contains(&queue) {
+            pending.queues.push(queue);
+        }
+    });
 }
 
 /// A pause was set or lifted.

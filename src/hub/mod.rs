@@ -4,6 +4,7 @@
 pub(crate) mod databases;
 pub(crate) mod hints;
 pub(crate) mod pauses;
+pub(crate) mod pollers;
 pub(crate) mod results;
 pub(crate) mod slots;
 pub(crate) mod state;

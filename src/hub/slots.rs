@@ -1,7 +1,7 @@
 //! The place of this process in shared memory, and what others' places tell it.
 
 use super::state::{STATE, STEP_NAME, Slot};
-use super::{databases, results, state};
+use super::{databases, pollers, results, state};
 use crate::pg::latch::LatchRef;
 use crate::pg::{Oid, RunId, process};
 use crate::settings;
@@ -68,6 +68,7 @@ pub(super) fn clean_up_at_exit() {
     }
     extern "C-unwind" fn at_exit(_: i32, _: pgrx::pg_sys::Datum) {
         results::stop_waiting();
+        pollers::unregister();
         databases::reopen();
         release();
     }

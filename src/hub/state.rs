@@ -100,11 +100,31 @@ pub(super) struct Waiter {
     pub(super) latch: LatchRef,
 }
 
+/// Queues that a session can wait for one by one.
+pub(super) const QUEUES: usize = 8;
+const POLLERS: usize = 256;
+
+/// A session that waits for tasks.
+#[derive(Clone, Copy)]
+pub(super) struct Poller {
+    /// 0: free place.
+    pub(super) pid: i32,
+    pub(super) database: Oid,
+    pub(super) latch: LatchRef,
+    /// Digests of the names of its queues; none: any queue.
+    pub(super) queues: [u64; QUEUES],
+    pub(super) count: u8,
+    /// There has been something since it last looked.
+    pub(super) woken: bool,
+}
+
 #[derive(Clone, Copy)]
 pub(super) struct State {
     pub(super) slots: [Slot; PROCESSES],
     pub(super) waiters: [Waiter; WAITERS],
     pub(super) waiting: usize,
+    pub(super) pollers: [Poller; POLLERS],
+    pub(super) polling: usize,
     /// Databases that want a scheduler (invalid: free place).
     pub(super) databases: [Oid; DATABASES],
     /// A database that is being dropped or renamed: no worker is to start there.
@@ -135,6 +155,15 @@ pub(crate) fn startup() {
             latch: LatchRef::NONE,
         }; WAITERS],
         waiting: 0,
+        pollers: [Poller {
+            pid: 0,
+            database: Oid::INVALID,
+            latch: LatchRef::NONE,
+            queues: [0; QUEUES],
+            count: 0,
+            woken: false,
+        }; POLLERS],
+        polling: 0,
         databases: [Oid::INVALID; DATABASES],
         closed_database: Oid::INVALID,
         closed_by: 0,

@@ -160,6 +160,12 @@ pub(crate) fn my_pid() -> i32 {
     unsafe { pg_sys::MyProcPid }
 }
 
+/// False if this session's client has gone. Postgres itself finds that out when it next sends something.
+pub(crate) fn client_is_there() -> bool {
+    // SAFETY: a background worker has no port, and no client to lose.
+    unsafe { pg_sys::MyProcPort.is_null() || raw::pq_check_connection() }
+}
+
 pub(crate) fn my_database() -> Oid {
     // SAFETY: constant after connecting.
     unsafe { pg_sys::MyDatabaseId }

@@ -41,6 +41,7 @@ unsafe extern "C-unwind" {
     pub(super) fn SPI_execute_extended(src: *const c_char, options: *const SPIExecuteOptions) -> c_int;
     pub(super) fn PostmasterIsAliveInternal() -> bool;
     pub(super) fn HoldPinnedPortals();
+    pub(super) fn pq_check_connection() -> bool;
     pub(super) fn SPI_commit();
     pub(super) fn CommitTransactionCommand();
     pub(super) fn pg_detoast_datum(datum: *mut varlena) -> *mut varlena;

@@ -20,12 +20,14 @@ pub(crate) mod types {
     use pgrx::pg_sys::{self, Oid};
 
     pub(crate) const BOOL: Oid = pg_sys::BOOLOID;
+    pub(crate) const FLOAT8: Oid = pg_sys::FLOAT8OID;
     pub(crate) const INT4: Oid = pg_sys::INT4OID;
     pub(crate) const INT4S: Oid = pg_sys::INT4ARRAYOID;
     pub(crate) const INT8: Oid = pg_sys::INT8OID;
     pub(crate) const JSONB: Oid = pg_sys::JSONBOID;
     pub(crate) const OID: Oid = pg_sys::OIDOID;
     pub(crate) const TEXT: Oid = pg_sys::TEXTOID;
+    pub(crate) const TEXTS: Oid = pg_sys::TEXTARRAYOID;
     pub(crate) const TID: Oid = pg_sys::TIDOID;
     pub(crate) const TIDS: Oid = pg_sys::TIDARRAYOID;
     pub(crate) const TIMESTAMPTZ: Oid = pg_sys::TIMESTAMPTZOID;

@@ -238,6 +238,26 @@ pub(crate) fn commit_and_chain() -> Result<(), PgError> {
     }
 }
 
+/// Commits the transaction of a non-atomic procedure that is about to sleep. The next one has begun by then, as a procedure is
+/// always in one, and is empty until [`end_rest`]: no snapshot, no id, no lock.
+///
+/// # Errors
+/// What deferred constraints and triggers raise at the commit.
+pub(crate) fn commit_and_rest() -> Result<(), PgError> {
+    // SAFETY: the caller runs in a SPI connection opened with SPI_OPT_NONATOMIC.
+    unsafe {
+        let committed = guard::attempt(|| raw::SPI_commit());
+        set_characteristics();
+        committed
+    }
+}
+
+/// Goes on behind [`commit_and_rest`].
+pub(crate) fn end_rest() {
+    // SAFETY: gives the procedure's portal a snapshot, if it has none.
+    unsafe { pg_sys::EnsurePortalSnapshotExists() };
+}
+
 /// Handles pending interrupts: termination, cancel, config reload of the process.
 pub(crate) fn check_for_interrupts() {
     // SAFETY: the CHECK_FOR_INTERRUPTS macro.

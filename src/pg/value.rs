@@ -91,6 +91,16 @@ impl Json {
         unsafe { pgrx::direct_function_call::<i32>(pg_sys::jsonb_array_length, &[Some(self.datum())]) }.unwrap_or(0)
     }
 
+    /// Elements of an array.
+    pub(crate) fn elements(&self) -> Vec<Self> {
+        // SAFETY: jsonb -> integer of an array gives a jsonb for each index below its length.
+        let element = |index: i32| unsafe {
+            let arguments = [Some(self.datum()), index.to_arg()];
+            pgrx::direct_function_call_as_datum(pg_sys::jsonb_array_element, &arguments).map(|datum| Self::copy(datum))
+        };
+        (0..self.array_length()).filter_map(element).collect()
+    }
+
     /// Points at memory of `self`: valid as long as `self` is.
     pub(crate) fn datum(&self) -> Datum {
         Datum::from(self.0.as_ptr().cast::<c_void>())
@@ -430,6 +440,14 @@ impl Argument for Vec<i32> {
     fn to_arg(&self) -> Option<Datum> {
         let mut elements: Vec<Datum> = self.iter().map(|number| Datum::from(*number)).collect();
         Some(array(&mut elements, pg_sys::INT4OID, 4, true, b'i'))
+    }
+}
+
+/// A `text[]`.
+impl Argument for Vec<String> {
+    fn to_arg(&self) -> Option<Datum> {
+        let mut elements: Vec<Datum> = self.iter().filter_map(Argument::to_arg).collect();
+        Some(array(&mut elements, pg_sys::TEXTOID, -1, false, b'i'))
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod remarks;
 pub(crate) mod runs;
 pub(crate) mod steps;
 pub(crate) mod streams;
+pub(crate) mod tasks;
 pub(crate) mod timers;
 pub(crate) mod triggers;
 pub(crate) mod versions;

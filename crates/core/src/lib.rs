@@ -2,7 +2,9 @@
 
 pub mod batch;
 pub mod events;
+pub mod lease;
 pub mod lexer;
+pub mod limit;
 pub mod lint;
 pub mod options;
 pub mod policy;

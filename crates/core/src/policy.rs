@@ -51,7 +51,7 @@ pub enum Verdict {
 
 impl RetryPolicy {
     /// The base of a user's policy: what it leaves out. Every error is retried.
-    const EVERYTHING: Self = Self {
+    pub const EVERYTHING: Self = Self {
         max_attempts: 5,
         first_delay: 1_000_000,
         backoff: 2.0,

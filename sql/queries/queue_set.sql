@@ -1,0 +1,11 @@
+-- What is NULL stays; 0 takes a limit away. A rate is a second's, unless said. A new rate begins with a full bucket. $1 queue_id, $2 max_running, $3 rate, $4 per,
+-- $5 paused, $6 workers, $7 now
+UPDATE wf_internal.queues q SET
+    max_running = CASE WHEN $2 IS NULL THEN q.max_running ELSE nullif($2, 0) END,
+    rate = CASE WHEN $3 IS NULL THEN q.rate ELSE nullif($3, 0) END,
+    per = CASE WHEN $3 = 0 THEN NULL ELSE coalesce($4, q.per, CASE WHEN $3 IS NOT NULL THEN 1000000 END) END,
+    tokens = CASE WHEN $3 IS NULL THEN q.tokens ELSE nullif($3, 0) END,
+    filled_at = CASE WHEN $3 IS NULL THEN q.filled_at ELSE $7 END,
+    paused = coalesce($5, q.paused),
+    workers = coalesce($6::pg_catalog.regrole[], q.workers)
+WHERE q.queue_id = $1
