@@ -131,6 +131,10 @@ pub(crate) enum Error {
         attempts: String,
         detail: String,
     },
+    #[error("workflow instance \"{0}\" has undone what it had done")]
+    Compensated(String),
+    #[error("workflow instance \"{id}\" has no open call{}", .call.as_ref().map(|call| format!(" \"{call}\"")).unwrap_or_default())]
+    NoOpenCall { id: String, call: Option<String> },
     #[error("handle {0} is not one that wf_begin has returned")]
     UnknownHandle(i32),
     #[error("{0} was not done within the timeout")]
@@ -237,7 +241,7 @@ impl Error {
             | OutsideWorkflow(_)
             | InsideStep(_)
             | InsideWorkflow(_) => b"55000",
-            NotFailed(_) | NotPaused(_) | NotHome => b"55000",
+            Compensated(_) | NoOpenCall { .. } | NotFailed(_) | NotPaused(_) | NotHome => b"55000",
             Busy(_) => b"55006",
             OneSnapshot(_) => b"25000",
             TransactionEnded => b"2D000",
@@ -367,6 +371,8 @@ impl Error {
             TaskLost { .. } => "Drop the work, or leave it to the idempotency key: what another attempt does counts.".into(),
             NotYourQueue(_) => "Its owner names who may work on it: wf_queue(name, workers => '{role}').".into(),
             WaitInTransaction => "Call it outside of a transaction block, or use the function wf_poll, which does not wait.".into(),
+            Compensated(_) => "Run it again with wf_start(..., on_conflict => 'start_new'), or fork it before the step: wf_fork(id, step).".into(),
+            NoOpenCall { .. } => "Open are waits, steps that are tried again, and what a run has failed at: see wf.steps.".into(),
             AwaitTimeout(_) => "It goes on, and can be waited for again.".into(),
             MapFailed { .. } => "Results of the others are kept: see wf.branches. Pass tolerate => n to go on with some failures.".into(),
             TooDeep(_) => "Does a workflow call itself without an end?".into(),

@@ -19,7 +19,17 @@ COMMENT ON FUNCTION wf_step(text) IS
 CREATE FUNCTION wf_retry(id text, reason text DEFAULT NULL) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_retry';
 COMMENT ON FUNCTION wf_retry(text, text) IS
-'Has the last run of an id go on that has failed or was cancelled: its last recorded call, if it failed or was cancelled, is made again; then, or if it failed in its own code, the function goes on. On the same code. A deadline that has passed is set anew. Errors: 42704 unknown id, 42501 not yours, 55000 it has completed or has not ended.';
+'Has the last run of an id go on that has failed or was cancelled: its last recorded call, if it failed or was cancelled, is made again; then, or if it failed in its own code, the function goes on. Of a map only the items that are not done are done again; a child that has failed goes on itself; so does a begun step whose error has ended the run. On the same code. A deadline that has passed is set anew. Errors: 42704 unknown id, 42501 not yours, 55000 it has completed, has not ended, or has undone what it had done (wf_compensate).';
+
+CREATE FUNCTION wf_complete_step(id text, step text, result jsonb DEFAULT 'null', reason text DEFAULT NULL) RETURNS void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'wf_complete_step';
+COMMENT ON FUNCTION wf_complete_step(text, text, jsonb, text) IS
+'Answers a call of an instance by hand: the open one of this name (a step that is tried again, a wait, a map, a child, a task), or the one that the last run has failed at, which then goes on. result: what the function gets. What the call would have done is not done; a child or a task that is at work is told that nobody waits for it. Recorded in wf.actions. Errors: 42704 unknown id, 42501 not yours, 55000 no open call of this name, 55006 a process is at the instance: try again, 54000 result too large.';
+
+CREATE FUNCTION wf_skip(id text, reason text DEFAULT NULL) RETURNS text
+    LANGUAGE c AS 'MODULE_PATHNAME', 'wf_skip';
+COMMENT ON FUNCTION wf_skip(text, text) IS
+'As wf_complete_step, for the call that the instance stands at, or has failed at, with the result null. Returns the call''s name. Errors: as wf_complete_step.';
 
 CREATE FUNCTION wf_fork(
     id       text,

@@ -30,6 +30,8 @@ WITH locked AS MATERIALIZED (
     DELETE FROM wf_internal.task_queue q USING tasks t
     WHERE t.finished_at IS NULL AND q.queue_id = t.queue_id AND q.running IN (true, false) AND q.priority = t.priority
       AND q.seq = t.seq
+), waits AS (
+    DELETE FROM wf_internal.waits w USING gone g WHERE w.run_id = g.run_id
 ), runs AS (
     DELETE FROM wf_internal.runs r USING gone g WHERE r.run_id = g.run_id RETURNING true
 )

@@ -23,7 +23,7 @@ CREATE TABLE wf_internal.controls (
     run_id      uuid        NOT NULL,
     seq         bigint      GENERATED ALWAYS AS IDENTITY,
     asked_by    regrole     NOT NULL,
-    action      text        NOT NULL CHECK (action IN ('cancel', 'terminate')),
+    action      text        NOT NULL CHECK (action IN ('cancel')),
     reason      text,
     PRIMARY KEY (run_id, seq)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);

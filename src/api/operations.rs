@@ -2,11 +2,11 @@
 
 use crate::engine::fork::{Fork, Place};
 use crate::engine::pause::What;
-use crate::engine::{calls, fork, pause, retry, single};
+use crate::engine::{calls, complete, fork, pause, retry, single};
 use crate::error::Error;
 use crate::hub::slots;
 use crate::pg::fmgr::{Args, Return, sql_function};
-use crate::pg::txn;
+use crate::pg::{Json, txn};
 
 sql_function!("wf_pause", pause);
 fn pause(args: Args) -> Result<Return, Error> {
@@ -65,4 +65,23 @@ fn fork_at(args: Args, at: Place) -> Result<Return, Error> {
         newest: args.need(4, "newest")?,
     };
     txn::with_spi(|| fork::fork(&fork)).map(Return::text)
+}
+
+sql_function!("wf_complete_step", complete_step);
+fn complete_step(args: Args) -> Result<Return, Error> {
+    calls::require_writable("wf_complete_step")?;
+    let (id, step): (String, String) = (args.need(0, "id")?, args.need(1, "step")?);
+    let result: Json = args.need(2, "result")?;
+    let reason: Option<String> = args.get(3);
+    let done = || complete::complete("complete_step", &id, Some(&step), &result, reason.as_deref());
+    txn::with_spi(done).map(|_| Return::void())
+}
+
+sql_function!("wf_skip", skip);
+fn skip(args: Args) -> Result<Return, Error> {
+    calls::require_writable("wf_skip")?;
+    let id: String = args.need(0, "id")?;
+    let reason: Option<String> = args.get(1);
+    let done = || complete::complete("skip", &id, None, &Json::null(), reason.as_deref());
+    txn::with_spi(done).map(Return::text)
 }

@@ -10,10 +10,11 @@ use crate::engine::history::{CONTINUE, History, Want};
 use crate::engine::turn::{End, Turn};
 use crate::engine::{send, start, step};
 use crate::error::Error;
+use crate::hub::hints;
 use crate::pg::{Json, RunId, scope, txn};
-use crate::store::inbox;
 use crate::store::runs::{self, Status};
 use crate::store::steps::Kind;
+use crate::store::{inbox, pauses};
 
 /// `wf_continue_as_new`: does not return.
 pub(crate) fn call(input: &Json) -> Result<(), Error> {
@@ -43,6 +44,9 @@ impl Turn {
             Ok(next) => {
                 history.abandon(crate::pg::clock());
                 inbox::forward(self.run.run_id, next);
+                if pauses::pass_on(self.run.run_id, next) {
+                    hints::paused();
+                }
                 self.cancel = None;
                 Some(self.close(Status::Continued, None, None))
             }

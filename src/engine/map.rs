@@ -118,6 +118,14 @@ pub(super) fn progress_text(request: Option<&Json>, state: Option<&Json>) -> Str
     format!("{done} of {total} done{failed}")
 }
 
+/// Number of items that a map which has failed had begun, and what it says of itself when `left` of them are done again.
+pub(super) fn reopened(request: Option<&Json>, state: Option<&Json>, left: impl FnOnce(i32) -> i32) -> Json {
+    let mut progress = Progress::read(request, state);
+    progress.done = progress.started - left(progress.started);
+    progress.failed = 0;
+    progress.write()
+}
+
 impl Turn {
     /// Records the items and starts the first of them.
     pub(super) fn begin_map(&mut self, code: &Code, history: &mut History, name: &str, call: &MapCall, now: Timestamp) {

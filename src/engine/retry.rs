@@ -3,11 +3,14 @@
 use serde_json::json;
 
 use crate::engine::actions::{self, Subject};
+use crate::engine::map;
 use crate::engine::send::find;
 use crate::error::Error;
 use crate::hub::hints;
-use crate::pg::{clock, scope};
-use crate::store::runs::{self, Status};
+use crate::pg::{Timestamp, clock, scope};
+use crate::store::operations::Reopened;
+use crate::store::runs::{self, Locked, Status};
+use crate::store::steps::Kind;
 use crate::store::{inbox, operations, pauses, ready, timers};
 
 /// Opens the last run of an id again, at the call that it has failed at.
@@ -25,17 +28,7 @@ pub(crate) fn retry(id: &str, reason: Option<&str>) -> Result<(), Error> {
             return Err(gone());
         }
         hints::holding();
-        let now = clock();
-        // What was asked of it, or set, before its end.
-        inbox::take_cancels(run_id);
-        pauses::forget_ended(run_id);
-        let from = operations::cut_failure(run_id);
-        if let Some(deadline) = operations::reopen(run_id, now) {
-            timers::insert(deadline, run_id, timers::DEADLINE, run.owner, i32::from(run.priority));
-            hints::timer(deadline);
-        }
-        ready::insert(run.owner, i32::from(run.priority), run_id);
-        hints::ready(run.owner);
+        let from = reopen(&run, clock());
         let subject = Subject {
             run_id,
             id,
@@ -51,9 +44,69 @@ pub(crate) fn retry(id: &str, reason: Option<&str>) -> Result<(), Error> {
     })
 }
 
-/// Refuses an id whose last run has not failed.
-fn check(id: &str, caller: crate::pg::Oid) -> Result<(), Error> {
-    match find(id, caller)?.status {
+/// Opens a run that has ended, under its lock; returns number and name of the call that it goes on at.
+///
+/// A call that others have worked on (a map, a child, a begun step) is opened again where it stands: what has been done of it
+/// stays done. Any other is taken off the history, for the function to make it anew.
+fn reopen(run: &Locked, now: Timestamp) -> Option<(i32, String)> {
+    let reopened = operations::reopen_calls(run.run_id);
+    for call in &reopened {
+        resume(run, call, now);
+    }
+    let cut = operations::cut_failure(run.run_id);
+    open(run, now);
+    reopened.into_iter().map(|call| (call.n, call.name)).next().or(cut)
+}
+
+/// Has a run that has ended go on with the history that it has, under its lock.
+pub(super) fn open(run: &Locked, now: Timestamp) {
+    let (run_id, priority) = (run.run_id, i32::from(run.priority));
+    // What was asked of it, or set, before its end.
+    inbox::take_cancels(run_id);
+    pauses::forget_ended(run_id);
+    if let Some(deadline) = operations::reopen(run_id, now) {
+        timers::insert(deadline, run_id, timers::DEADLINE, run.owner, priority);
+        hints::timer(deadline);
+    }
+    ready::insert(run.owner, priority, run_id);
+    hints::ready(run.owner);
+}
+
+/// Has others go on with a call that is open again.
+fn resume(run: &Locked, call: &Reopened, now: Timestamp) {
+    let children = call
+        .request
+        .as_ref()
+        .and_then(|request| request.field("workflow"))
+        .is_some();
+    let again = |begun: i32| {
+        let items = operations::reopen_branches(run.run_id, call.n, begun);
+        if !children {
+            for item in &items {
+                ready::insert_branches(run.owner, i32::from(run.priority), run.run_id, call.n, *item, *item);
+            }
+        }
+        items.len() as i32
+    };
+    if call.kind == Kind::Map {
+        let progress = map::reopened(call.request.as_ref(), call.progress.as_ref(), again);
+        operations::set_progress(run.run_id, call.n, &progress);
+    } else if call.kind == Kind::Step {
+        again(1);
+    }
+    // Where a child is locked, somebody opens it just now.
+    for child in runs::lock(&operations::failed_children(run.run_id, call.n)) {
+        reopen(&child, now);
+    }
+}
+
+/// Refuses an id whose last run has not failed, or has undone what it had done.
+pub(super) fn check(id: &str, caller: crate::pg::Oid) -> Result<(), Error> {
+    let run = find(id, caller)?;
+    match run.status {
+        Status::Failed | Status::Cancelled if operations::was_compensated(run.run_id) => {
+            Err(Error::Compensated(id.to_owned()))
+        }
         Status::Failed | Status::Cancelled => Ok(()),
         Status::Completed => Err(Error::NotFailed(id.to_owned())),
         status => Err(Error::NotEnded {

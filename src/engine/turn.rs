@@ -48,7 +48,8 @@ pub(crate) struct Terms {
     pub(crate) single: bool,
 }
 
-/// Time that the function of a cancelled run has for its way to the call at which it is told, in microseconds.
+/// Time that the function of a run that was cancelled, or whose time is over, has for its way to its next call, in
+/// microseconds.
 const CANCEL_PATIENCE: i64 = 1_000_000;
 
 /// Recorded calls from which on replaying a procedure costs more than a transaction of its own.
@@ -268,7 +269,8 @@ impl Turn {
         if self.compensating {
             return Ok(Continue(code));
         }
-        if self.expired(now) {
+        // One that is in the middle of its way first comes to its next call: see `limit`.
+        if self.expired(now) && self.run.status != Status::Running {
             return Ok(Break(self.expire(&code, history, None)));
         }
         if pending {
@@ -358,7 +360,13 @@ impl Turn {
 
     /// Time after which the function's own code is interrupted.
     pub(super) fn limit(&self, patience: Option<i64>) -> Option<i64> {
-        let deadline = self.run.deadline.map(|deadline| (deadline - clock()).max(1));
+        // One that is over is told of it at its next call: what it registers on the way there is to be undone.
+        let rest = |deadline| {
+            Some(deadline - clock())
+                .filter(|rest| *rest > 0)
+                .unwrap_or(CANCEL_PATIENCE)
+        };
+        let deadline = self.run.deadline.map(rest);
         let cancel = self.cancel.as_ref().map(|_| CANCEL_PATIENCE);
         cancel.or(patience).into_iter().chain(deadline).min()
     }

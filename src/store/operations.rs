@@ -1,6 +1,8 @@
 //! What operators change of `runs` and `steps`, under the run's row lock.
 
 use super::statement;
+use super::steps::Kind;
+use crate::pg::spi::Row;
 use crate::pg::{Json, RunId, Timestamp};
 
 statement!(WAIT_LOCK, "run_wait_lock", UUID);
@@ -8,6 +10,15 @@ statement!(STAYS_CLOSED, "run_stays_closed", UUID);
 statement!(REOPEN, "run_reopen", UUID, TIMESTAMPTZ);
 statement!(FORK, "run_fork", UUID, TEXT, UUID, INT4, JSONB, TIMESTAMPTZ);
 statement!(CUT, "steps_cut", UUID);
+statement!(OPEN_CALL, "call_open", UUID, TEXT);
+statement!(FAILED_CALL, "call_failed", UUID, TEXT);
+statement!(COMPLETE, "call_complete", UUID, INT4, JSONB, TIMESTAMPTZ);
+statement!(GOES_ON, "run_goes_on", UUID);
+statement!(REOPEN_CALLS, "steps_reopen", UUID);
+statement!(REOPEN_BRANCHES, "branches_reopen", UUID, INT4, INT4);
+statement!(FAILED_CHILDREN, "children_failed", UUID, INT4);
+statement!(PROGRESS, "step_progress", UUID, INT4, JSONB);
+statement!(COMPENSATED, "run_compensated", UUID);
 statement!(COPY, "steps_copy", UUID, UUID, INT4);
 statement!(FIND, "step_find", UUID, TEXT);
 statement!(DEFINITION, "run_definition", UUID);
@@ -75,4 +86,80 @@ pub(crate) fn calls(run: RunId) -> i32 {
 /// True if a cancel was delivered to a run.
 pub(crate) fn was_cancelled(run: RunId) -> bool {
     CANCELLED.first(&[&run], |_| ()).is_some()
+}
+
+/// A call that is open again.
+pub(crate) struct Reopened {
+    pub(crate) n: i32,
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) request: Option<Json>,
+    /// What a map says of itself.
+    pub(crate) progress: Option<Json>,
+}
+
+/// Opens the calls again whose failure has ended a run, where others have worked on them.
+pub(crate) fn reopen_calls(run: RunId) -> Vec<Reopened> {
+    REOPEN_CALLS.query(&[&run], |row| Reopened {
+        n: row.need(0),
+        kind: Kind::from_name(row.text(1)),
+        name: row.need(2),
+        request: row.get(3),
+        progress: row.get(4),
+    })
+}
+
+/// Has the items of a call that were begun (the first `begun`) and are not done be done again; returns which.
+pub(crate) fn reopen_branches(run: RunId, n: i32, begun: i32) -> Vec<i32> {
+    REOPEN_BRANCHES.query(&[&run, &n, &begun], |row| row.need(0))
+}
+
+/// Children of a call that have failed or were cancelled.
+pub(crate) fn failed_children(run: RunId, n: i32) -> Vec<RunId> {
+    FAILED_CHILDREN.query(&[&run, &n], |row| row.need(0))
+}
+
+/// Writes what an open map says of itself.
+pub(crate) fn set_progress(run: RunId, n: i32, progress: &Json) {
+    PROGRESS.run(&[&run, &n, progress]);
+}
+
+/// True if a run has undone what it had done.
+pub(crate) fn was_compensated(run: RunId) -> bool {
+    COMPENSATED.first(&[&run], |_| ()).is_some()
+}
+
+/// A call that an operator answers.
+pub(crate) struct Call {
+    pub(crate) n: i32,
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+}
+
+/// The open call of a name, or the one that the function stands at.
+pub(crate) fn open_call(run: RunId, name: Option<&str>) -> Option<Call> {
+    OPEN_CALL.first(&[&run, &name], call)
+}
+
+/// The call whose failure has ended a run, if it has this name.
+pub(crate) fn failed_call(run: RunId, name: Option<&str>) -> Option<Call> {
+    FAILED_CALL.first(&[&run, &name], call)
+}
+
+fn call(row: &Row) -> Call {
+    Call {
+        n: row.need(0),
+        kind: Kind::from_name(row.text(1)),
+        name: row.need(2),
+    }
+}
+
+/// Answers a call.
+pub(crate) fn complete(run: RunId, n: i32, result: &Json, at: Timestamp) {
+    COMPLETE.run(&[&run, &n, result, &at]);
+}
+
+/// The function of an open run has reason to be called again.
+pub(crate) fn goes_on(run: RunId) {
+    GOES_ON.run(&[&run]);
 }

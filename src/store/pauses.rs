@@ -11,6 +11,7 @@ statement!(LOAD, "pauses_load", OID);
 statement!(OF_RUN, "pause_of_run", UUID);
 statement!(HOLD, "pause_hold", INT8);
 statement!(EXISTS, "pause_exists", INT8);
+statement!(MOVE, "pause_move", UUID, UUID);
 statement!(FORGET, "pause_forget", UUID);
 statement!(PARK, "parked_insert", INT8, UUID, OID, INT4, INT4, INT4);
 statement!(RELEASE, "parked_release", INT8);
@@ -111,4 +112,9 @@ pub(crate) fn park(pause: i64, run: RunId, branch: Option<Branch>, owner: Oid, p
 /// Makes the runs ready that are parked under a pause, which is deleted; returns their owners.
 pub(crate) fn release(pause: i64) -> Vec<Oid> {
     RELEASE.query(&[&pause], |row| row.need(0))
+}
+
+/// The pause of a run goes over to the next run of its id; true if there is one.
+pub(crate) fn pass_on(run: RunId, next: RunId) -> bool {
+    MOVE.run(&[&run, &next]) > 0
 }

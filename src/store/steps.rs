@@ -80,7 +80,7 @@ impl Kind {
         matches!(self, Self::Set | Self::Emit)
     }
 
-    fn from_name(name: &str) -> Self {
+    pub(crate) fn from_name(name: &str) -> Self {
         match name {
             "sleep" => Self::Sleep,
             "signal" => Self::Signal,

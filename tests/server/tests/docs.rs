@@ -112,7 +112,8 @@ fn every_block_of_the_documentation_runs() {
         pages.sort();
         files.extend(pages);
     }
-    let cluster = Cluster::bare(&["shared_preload_libraries = 'pg_workflow'"]);
+    // A page has a database of its own, with its scheduler and executors.
+    let cluster = Cluster::bare(&["shared_preload_libraries = 'pg_workflow'", "max_worker_processes = 64"]);
     let mut errors = String::new();
     let mut count = 0;
     for (number, path) in files.iter().enumerate() {

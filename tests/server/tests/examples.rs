@@ -6,15 +6,6 @@ use std::time::Duration;
 
 use pg_workflow_server_tests::*;
 
-/// Files that wait for a feature.
-const PENDING: &[(&str, &str)] = &[
-    (
-        "approval.sql",
-        "prompt, schema and default of wf_wait_signal; wf.waiting",
-    ),
-    ("rate_limited.sql", "wf_task, wf_poll and wf_queue"),
-];
-
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
 }
@@ -53,13 +44,10 @@ fn every_example_does_what_it_says() {
         .collect();
     assert!(unlisted.is_empty(), "not in examples/README.md: {unlisted:?}");
 
-    let cluster = Cluster::new();
+    // A database each, with its scheduler and executors.
+    let cluster = Cluster::with(&["max_worker_processes = 64"]);
     let mut errors = String::new();
     for file in &files {
-        if let Some((_, feature)) = PENDING.iter().find(|(name, _)| name == file) {
-            eprintln!("{file} waits for {feature}");
-            continue;
-        }
         let database = file.trim_end_matches(".sql");
         drop(cluster.database(database));
         if let Err(error) = run(&cluster, database, file) {
