@@ -294,13 +294,18 @@ impl Event {
     }
 }
 
+/// True in a rehearsal.
+pub(super) fn is_on() -> bool {
+    STAGE.with_borrow(Option::is_some)
+}
+
 /// In a rehearsal: what the script says that an attempt of a step comes to, given its occurrence and number (from 1).
 /// `None`: it is to be made.
 ///
 /// # Errors
 /// Unwinds if the rehearsal has gone on for too long.
 pub(super) fn answer(step: &str, place: impl FnOnce() -> (i32, i32)) -> Option<Attempt> {
-    if STAGE.with_borrow(Option::is_none) {
+    if !is_on() {
         return None;
     }
     count().unwrap_or_else(|error| error.throw());

@@ -142,13 +142,16 @@ pub(crate) fn attempt(
 pub(crate) fn verdict(code: &Code, spec: &StepSpec, attempt: i32, error: &PgError) -> Verdict {
     let default = RetryPolicy::default();
     let policy = spec.retry.as_ref().or(code.options.retry.as_ref()).unwrap_or(&default);
-    // On a simulated clock without jitter, so that the same test gives the same times.
-    let random = if clock::is_simulated() {
+    policy.decide(attempt.unsigned_abs(), &unpack(error.sqlstate), chance())
+}
+
+/// A random number for jitter; always the same on a simulated clock, so that the same test gives the same times.
+pub(super) fn chance() -> f64 {
+    if clock::is_simulated() {
         0.5
     } else {
         value::random_unit()
-    };
-    policy.decide(attempt.unsigned_abs(), &unpack(error.sqlstate), random)
+    }
 }
 
 /// Refuses a value that is larger than `pg_workflow.max_payload`.

@@ -12,14 +12,15 @@ use pg_workflow_core::policy::{RetryPolicy, Verdict};
 use crate::engine::calls::{self, deliver, with_history};
 use crate::engine::history::{History, Want};
 use crate::engine::start::{PRIORITIES, check_text};
+use crate::engine::step::Attempt;
 use crate::engine::turn::{End, Turn};
-use crate::engine::{send, step};
+use crate::engine::{rehearsal, send, step};
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::errdata::unpack;
-use crate::pg::{Interval, Json, Oid, PgError, RunId, Timestamp, clock, scope, value};
+use crate::pg::{Interval, Json, Oid, PgError, RunId, Timestamp, clock, scope};
 use crate::store::branches::Branch;
-use crate::store::steps::{Kind, StepStatus};
+use crate::store::steps::{self, Kind, StepStatus};
 use crate::store::tasks::{self, Status, Task};
 use crate::store::{answers, timers};
 
@@ -119,6 +120,11 @@ impl Turn {
             hints::timer(due);
         }
         hints::tasks(&queue);
+        if rehearsal::is_on()
+            && let Some(mut task) = tasks::try_lock(self.run.run_id, row.n, self.run.owner)
+        {
+            rehearse(&mut task, now);
+        }
     }
 }
 
@@ -217,7 +223,7 @@ pub(super) fn attempt_failed(task: &mut Task, error: &PgError, retryable: bool, 
     let policy = task.retry.as_ref().and_then(|json| calls::read_policy(json).ok());
     let policy = policy.unwrap_or(RetryPolicy::EVERYTHING);
     let attempt = task.attempt.unsigned_abs();
-    match policy.decide(attempt, &unpack(error.sqlstate), value::random_unit()) {
+    match policy.decide(attempt, &unpack(error.sqlstate), step::chance()) {
         Verdict::Retry(wait) if retryable => {
             leave_queue(task);
             task.error = Some(Json::from_value(&error.to_json()));
@@ -249,6 +255,27 @@ fn queue(task: &mut Task, now: Timestamp) {
     tasks::enqueue(task);
     settle(task);
     hints::tasks(&task.queue);
+    rehearse(task, now);
+}
+
+/// In a rehearsal, where no worker comes: makes of a task that waits what the script says, if it says anything.
+fn rehearse(task: &mut Task, now: Timestamp) {
+    let made = rehearsal::answer(&task.name, || {
+        let row = steps::load(task.run_id).into_iter().find(|row| row.n == task.n);
+        (row.map_or(1, |row| row.occurrence), task.attempt + 1)
+    });
+    let Some(made) = made else { return };
+    task.attempt += 1;
+    match made {
+        Attempt::Failed(error) => attempt_failed(task, &error, true, None, now),
+        Attempt::Done(done) => {
+            end(task, Status::Completed, now);
+            let mut told = Told::default();
+            told.answer(task, StepStatus::Completed, done.result.as_ref(), None);
+            told.tell();
+        }
+        _ => {}
+    }
 }
 
 /// Pause before a task is looked at again that its worker has locked, in microseconds: nobody tells when the worker's

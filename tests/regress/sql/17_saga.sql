@@ -65,6 +65,26 @@ SELECT wf_start('saga', '{"how": "wait"}', id => 'late', timeout => '200 ms');
 DO $$ BEGIN PERFORM wf_result('late', wait => '10 s'); EXCEPTION WHEN SQLSTATE 'WF003' THEN RAISE NOTICE 'out of time'; END $$;
 SELECT what FROM log ORDER BY n;
 
+-- So is what was done just before its time was over, though the function had no turn to say so: it pauses itself in the step.
+TRUNCATE log;
+CREATE FUNCTION tired(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM wf_step('a', $sql$ WITH a AS (INSERT INTO log (what) VALUES ('a')) SELECT wf_pause('tired'), pg_sleep(0.02) $sql$);
+    PERFORM wf_compensate('undo a', 'note', '{"what": "undo a"}');
+    PERFORM wf_step('b', 'note', '{"what": "b"}');
+    RETURN '"done"';
+END $$;
+SELECT wf_start('tired', id => 'tired', timeout => '500 ms');
+DO $$ BEGIN
+    FOR i IN 1..1000 LOOP
+        EXIT WHEN EXISTS (SELECT FROM wf.workflows WHERE id = 'tired' AND status = 'paused' AND deadline < clock_timestamp());
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END $$;
+SELECT wf_resume('tired');
+DO $$ BEGIN PERFORM wf_result('tired', wait => '10 s'); EXCEPTION WHEN SQLSTATE 'WF003' THEN RAISE NOTICE 'out of time'; END $$;
+SELECT what FROM log ORDER BY n;
+
 -- Wrong use.
 SELECT wf_compensate('x', 'note');
 SELECT wf_rollback();

@@ -306,3 +306,16 @@ SELECT t->'status' AS status, t->'started' AS started FROM wf_test('starts_their
 DROP FUNCTION start_for_other;
 REVOKE ALL ON SCHEMA public FROM regress_test;
 DROP ROLE regress_test;
+
+-- Tasks: what the script says is what a worker makes of them. None comes.
+CREATE FUNCTION tasks(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE h int := wf_begin('second', queue => 'q');
+BEGIN
+    RETURN jsonb_build_array(wf_task('first', 'q', retry => '{"max_attempts": 3, "first_delay": "1 min", "backoff": 1}'), wf_await(h));
+END $$;
+SELECT t->'status' AS status, t->'result' AS result, t->'took' AS took
+FROM wf_test('tasks', mocks => '{"first": {"fail": {"message": "not yet"}, "times": 2, "result": 1}, "second": {"result": 2}}') t;
+SELECT t->'status' AS status, t->'error'->'message' AS error
+FROM wf_test('tasks', mocks => '{"first": {"fail": {"message": "never"}}, "second": {"result": 2}}') t;
+SELECT t->'status' AS status, t->'waiting_for' AS waiting_for FROM wf_test('tasks', mocks => '{"second": {"result": 2}}') t;
+SELECT count(*) FROM wf.tasks;

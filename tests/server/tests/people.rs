@@ -53,8 +53,8 @@ fn what_waits_is_found_among_many_that_have_ended() {
     db.run("SELECT wf_start('asks', id => 'a')");
     db.waits_for("a", "signal \"approval\"");
     db.run(
-        "INSERT INTO wf_internal.runs (created_at, started_at, finished_at, run_id, seq, def_id, owner, priority, status, id, input)
-         SELECT now(), now(), now(), gen_random_uuid(), 1, r.def_id, r.owner, 0, 'completed', 'ended ' || i, '{}'
+        "INSERT INTO wf_internal.runs (created_at, started_at, finished_at, run_id, seq, def_id, owner, priority, depth, status, id, input)
+         SELECT now(), now(), now(), gen_random_uuid(), 1, r.def_id, r.owner, 0, 0, 'completed', 'ended ' || i, '{}'
          FROM wf_internal.runs r, generate_series(1, 200000) AS i;
          ANALYZE wf_internal.runs; ANALYZE wf_internal.waits",
     );
