@@ -3,109 +3,20 @@
 //! Each `wf_*` call of the function asks for an answer by kind, name and occurrence. A recorded one is answered at once.
 //! The first that is not is noted as what the run *wants*, and the function is unwound.
 
+mod standing;
+mod want;
+
 use std::collections::HashMap;
 
 use pg_workflow_core::sparing::Sparing;
 
-use crate::engine::ask::Ask;
-use crate::engine::map::MapCall;
-use crate::engine::step::StepSpec;
-use crate::engine::task;
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Interval, Json, PgError, RunId, Timestamp, clock};
 use crate::store::inbox;
 use crate::store::steps::{self, Kind, StepRow, StepStatus};
 
-/// What a run's function wants that its history does not have.
-pub(crate) enum Want {
-    /// A step that was never begun, or (with `index`) one whose retry is due.
-    Step {
-        name: String,
-        index: Option<usize>,
-        spec: StepSpec,
-    },
-    Sleep {
-        name: String,
-        until: Wake,
-    },
-    Signal {
-        name: String,
-        ask: Ask,
-    },
-    Child {
-        name: String,
-        call: Json,
-    },
-    Map {
-        name: String,
-        call: Box<MapCall>,
-    },
-    Task {
-        name: String,
-        call: Json,
-    },
-    /// Enough of the calls begun before.
-    Await {
-        name: String,
-        handles: Vec<i32>,
-        first: usize,
-        timeout: Option<Interval>,
-    },
-    /// The compensations registered so far; with `index` they are being run.
-    Rollback {
-        index: Option<usize>,
-    },
-    /// The end of this run, and a new one in its place.
-    Continue {
-        input: Json,
-    },
-    /// The answer of an open entry is not there yet.
-    Blocked,
-    /// Another call than the history has next.
-    Diverged {
-        expected: String,
-        found: String,
-    },
-}
-
-/// When a sleep ends.
-pub(crate) enum Wake {
-    After(Interval),
-    At(Timestamp),
-}
-
-impl Want {
-    /// How the call that wants it stands in the history.
-    pub(crate) fn call(&self) -> Option<(Kind, &str)> {
-        Some(match self {
-            Self::Step { name, .. } => (Kind::Step, name),
-            Self::Sleep { name, .. } => (Kind::Sleep, name),
-            Self::Signal { name, .. } => (Kind::Signal, name),
-            Self::Child { name, .. } => (Kind::Child, name),
-            Self::Map { name, .. } => (Kind::Map, name),
-            Self::Task { name, .. } => (Kind::Task, name),
-            Self::Await { name, .. } => (Kind::Await, name),
-            Self::Rollback { .. } => (Kind::Rollback, ROLLBACK),
-            Self::Continue { .. } => (Kind::Continue, CONTINUE),
-            Self::Blocked | Self::Diverged { .. } => return None,
-        })
-    }
-}
-
-/// Names under which calls without a name of their own are recorded.
-pub(crate) const ROLLBACK: &str = "rollback";
-pub(crate) const CONTINUE: &str = "continue as new";
-
-/// What a `wf_*` call gets.
-pub(crate) enum Answer {
-    Value(Option<Json>),
-    Raise(PgError),
-    /// Unwind: the want is noted.
-    Unwind,
-    /// Unwind once more, for the want of an earlier call: a handler has swallowed its unwinding.
-    UnwindAgain,
-}
+pub(crate) use want::{Answer, CONTINUE, ROLLBACK, Wake, Want};
 
 struct Entry {
     row: StepRow,
@@ -367,48 +278,6 @@ impl History {
         Ok(Err(Answer::Unwind))
     }
 
-    /// Those of the calls `handles` that are done.
-    pub(crate) fn done(&self, handles: &[i32]) -> Vec<i32> {
-        let is_done = |handle: &&i32| !self.entries[**handle as usize - 1].row.status.is_open();
-        handles.iter().filter(is_done).copied().collect()
-    }
-
-    /// The position of call `n` if it is open.
-    pub(crate) fn open_at(&self, n: i32) -> Option<usize> {
-        let position = usize::try_from(n - 1).ok()?;
-        self.entries.get(position)?.row.status.is_open().then_some(position)
-    }
-
-    /// Name of a begun call.
-    pub(crate) fn name_of(&self, handle: i32) -> &str {
-        &self.entries[handle as usize - 1].row.name
-    }
-
-    /// A begun call in words.
-    pub(crate) fn describe(&self, handle: i32) -> String {
-        let row = &self.entries[handle as usize - 1].row;
-        describe(row.kind, &row.name)
-    }
-
-    /// The signal that an entry waits for: a begun wait may have another name.
-    pub(crate) fn signal_name(&self, position: usize) -> String {
-        let row = &self.entries[position].row;
-        let signal = row.request.as_ref().and_then(|request| request.field("signal"));
-        let signal = signal.map(|signal| signal.to_value());
-        signal
-            .and_then(|signal| signal.as_str().map(str::to_owned))
-            .unwrap_or_else(|| row.name.clone())
-    }
-
-    /// What a begun call that is done has come to.
-    pub(crate) fn outcome(&self, handle: i32) -> Result<Option<Json>, PgError> {
-        let row = &self.entries[handle as usize - 1].row;
-        match row.status {
-            StepStatus::Failed | StepStatus::Cancelled => Err(row_error(row)),
-            _ => Ok(row.result.clone()),
-        }
-    }
-
     /// The answer that the last entry now has, for the call that made it: it does not ask again.
     pub(crate) fn answer_last(&mut self) -> Answer {
         let Some(last) = self.entries.last() else {
@@ -525,94 +394,6 @@ impl History {
         let (payload, seq) = found?;
         self.taken.insert(name.to_owned(), seq);
         Some((payload, seq))
-    }
-
-    pub(crate) fn row(&self, position: usize) -> &StepRow {
-        &self.entries[position].row
-    }
-
-    /// The compensation that is next to be run: the last one that is registered, or is being tried.
-    pub(crate) fn next_compensation(&self) -> Option<usize> {
-        let of_kind = |entry: &Entry| entry.row.kind == Kind::Compensation;
-        let due = |entry: &Entry| matches!(entry.row.status, StepStatus::Registered | StepStatus::Retrying);
-        self.entries.iter().rposition(|entry| of_kind(entry) && due(entry))
-    }
-
-    /// What has become of the compensations that were run, in the order in which they were.
-    pub(crate) fn compensated(&self) -> serde_json::Value {
-        let run = self.entries.iter().rev().map(|entry| &entry.row).filter(|row| {
-            row.kind == Kind::Compensation && matches!(row.status, StepStatus::Completed | StepStatus::Failed)
-        });
-        run.map(|row| {
-            serde_json::json!({
-                "name": row.name,
-                "status": row.status.name(),
-                "error": row.error.as_ref().and_then(|error| error.to_value()["message"].as_str().map(str::to_owned)),
-            })
-        })
-        .collect()
-    }
-
-    /// True if there may be answers of others to be taken.
-    pub(crate) fn expects_answers(&self) -> bool {
-        let answered = |row: &StepRow| row.begun || matches!(row.kind, Kind::Child | Kind::Map | Kind::Task);
-        self.entries
-            .iter()
-            .any(|entry| entry.row.status.is_open() && answered(&entry.row))
-    }
-
-    /// True if the run may have started children.
-    pub(crate) fn has_children(&self) -> bool {
-        self.entries
-            .iter()
-            .any(|entry| matches!(entry.row.kind, Kind::Child | Kind::Map))
-    }
-
-    /// True if the function stands at a call that is open, and has not come to its end.
-    pub(crate) fn is_blocked(&self) -> bool {
-        self.entries
-            .iter()
-            .any(|entry| entry.row.status.is_open() && !entry.row.begun)
-    }
-
-    /// Positions of the begun calls that the run does not end without.
-    pub(crate) fn lingering(&self) -> Vec<usize> {
-        let waits = |row: &StepRow| match row.kind {
-            Kind::Step | Kind::Task => true,
-            Kind::Child => {
-                let policy = row
-                    .request
-                    .as_ref()
-                    .map(|request| request.to_value()["on_parent_end"].clone());
-                policy.is_some_and(|policy| policy == "wait")
-            }
-            _ => false,
-        };
-        let open = self.open().into_iter();
-        open.filter(|position| waits(&self.entries[*position].row)).collect()
-    }
-
-    /// The run ends, or is about to: what is open has come to nothing.
-    pub(crate) fn abandon(&mut self, now: Timestamp) {
-        let open = self.open();
-        if !open.is_empty() {
-            steps::abandon(self.run, now);
-        }
-        for position in open {
-            let row = &mut self.entries[position].row;
-            row.status = StepStatus::Cancelled;
-            row.due_at = None;
-            if row.kind == Kind::Task {
-                task::withdraw(self.run, Some(row.n), now);
-            }
-        }
-    }
-
-    /// Positions of the entries that wait for something.
-    pub(crate) fn open(&self) -> Vec<usize> {
-        (0..self.entries.len())
-            .filter(|i| self.entries[*i].row.status.is_open())
-            .collect()
     }
 }
 
