@@ -30,8 +30,8 @@ CREATE PROCEDURE queue.fill(jobs integer) LANGUAGE sql AS $$
                         lpad(to_hex(g % 4096), 3, '0') || '8' || left(md5(g::text || random()), 15))::uuid AS run_id
         FROM generate_series(1, jobs) AS g
     ), run AS (
-        INSERT INTO queue.runs (created_at, run_id, seq, def_id, owner, priority, status, id, input)
-        SELECT clock_timestamp(), run_id, 1, 1, current_user::regrole, 0, 'pending', run_id::text, jsonb_build_object('n', n)
+        INSERT INTO queue.runs (created_at, run_id, seq, def_id, owner, priority, depth, status, id, input)
+        SELECT clock_timestamp(), run_id, 1, 1, current_user::regrole, 0, 0, 'pending', run_id::text, jsonb_build_object('n', n)
         FROM job
         RETURNING owner, priority, run_id
     )
@@ -71,8 +71,8 @@ BEGIN
                 ELSE
                     INSERT INTO effects (n) VALUES ((job.input->>'n')::bigint);
                 END IF;
-                INSERT INTO queue.steps (started_at, finished_at, run_id, n, occurrence, attempt, kind, status, name, result)
-                VALUES (step_began, clock_timestamp(), job.run_id, i, i, 1, 'step', 'completed', 'add', '1');
+                INSERT INTO queue.steps (started_at, finished_at, run_id, n, occurrence, attempt, begun, kind, status, name, result)
+                VALUES (step_began, clock_timestamp(), job.run_id, i, i, 1, false, 'step', 'completed', 'add', '1');
             END LOOP;
             UPDATE queue.runs
             SET status = 'completed', result = '1', started_at = began, finished_at = clock_timestamp()
