@@ -508,12 +508,12 @@ pub trait Sql {
     }
     /// The result of an instance, once it has ended.
     fn result(&mut self, id: &str) -> Value {
-        let result: Option<Value> = self.one(&format!("SELECT wf_result('{id}', '30 s')"));
+        let result: Option<Value> = self.one(&format!("SELECT wf_result('{id}', '50 s')"));
         result.unwrap_or(Value::Null)
     }
     /// The error of an instance that must fail, once it has ended.
     fn failure(&mut self, id: &str) -> Failure {
-        self.fails(&format!("SELECT wf_result('{id}', '30 s')"))
+        self.fails(&format!("SELECT wf_result('{id}', '50 s')"))
     }
     fn status(&mut self, id: &str) -> String {
         self.one(&format!("SELECT wf_status('{id}')"))

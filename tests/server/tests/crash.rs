@@ -127,7 +127,7 @@ impl Book {
         let total = present.len() as i64;
         let begun = std::time::Instant::now();
         while db.count("wf.workflows WHERE status = 'completed'") < total {
-            if begun.elapsed() > Duration::from_secs(60) {
+            if begun.elapsed() > Duration::from_secs(180) {
                 let rows: Vec<String> = db.all(
                     "SELECT concat_ws(' | ', id, status, waiting_for, error) FROM wf.workflows WHERE status <> 'completed' LIMIT 20",
                 );

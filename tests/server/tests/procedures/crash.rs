@@ -212,7 +212,7 @@ impl Book {
         let begun = Instant::now();
         while db.count("wf.workflows WHERE status <> 'completed'") > 0 {
             Self::signal(&mut db).expect("sent");
-            if begun.elapsed() > Duration::from_secs(60) {
+            if begun.elapsed() > Duration::from_secs(180) {
                 let rows: Vec<String> = db.all(
                     "SELECT concat_ws(' | ', id, workflow, status, waiting_for, error) FROM wf.workflows WHERE status <> 'completed' LIMIT 20",
                 );
