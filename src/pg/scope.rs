@@ -209,13 +209,15 @@ pub(crate) fn with_settings<T>(settings: &[(&CStr, &CStr)], f: impl FnOnce() -> 
 
 /// The planner settings that engine statements are planned under. Every one of them is served by an index or by tid, in
 /// tables that may be empty when a long-lived process plans it and have a million rows an hour later: a sequential scan
-/// that was right then would be kept. Without JIT: a disabled node's cost would have every execution compiled. The variables behind the settings are switched directly: a hundred times cheaper
+/// that was right then would be kept; so would a join that reads both tables. Without JIT: a disabled node's cost would have every execution compiled. The variables behind the settings are switched directly: a hundred times cheaper
 /// than SET, and no user code runs meanwhile.
 #[derive(Clone, Copy)]
 struct Planner {
     seqscan: bool,
     bitmapscan: bool,
     sort: bool,
+    hashjoin: bool,
+    mergejoin: bool,
     plan_cache_mode: i32,
     jit: bool,
 }
@@ -225,6 +227,8 @@ impl Planner {
         seqscan: false,
         bitmapscan: false,
         sort: false,
+        hashjoin: false,
+        mergejoin: false,
         plan_cache_mode: pg_sys::PlanCacheMode::PLAN_CACHE_MODE_FORCE_GENERIC_PLAN as i32,
         jit: false,
     };
@@ -236,6 +240,8 @@ impl Planner {
                 seqscan: pg_sys::enable_seqscan,
                 bitmapscan: pg_sys::enable_bitmapscan,
                 sort: pg_sys::enable_sort,
+                hashjoin: pg_sys::enable_hashjoin,
+                mergejoin: pg_sys::enable_mergejoin,
                 plan_cache_mode: pg_sys::plan_cache_mode,
                 jit: pg_sys::jit_enabled,
             }
@@ -248,6 +254,8 @@ impl Planner {
             pg_sys::enable_seqscan = self.seqscan;
             pg_sys::enable_bitmapscan = self.bitmapscan;
             pg_sys::enable_sort = self.sort;
+            pg_sys::enable_hashjoin = self.hashjoin;
+            pg_sys::enable_mergejoin = self.mergejoin;
             pg_sys::plan_cache_mode = self.plan_cache_mode;
             pg_sys::jit_enabled = self.jit;
         }
