@@ -124,28 +124,24 @@ impl Turn {
     }
 }
 
-/// A run ends: its children are told, unless they are to be left alone. As the engine.
+/// A run ends: its children end with it. As the engine.
 pub(super) fn release(run: &Locked) {
-    for child in runs::open_children(run.run_id) {
-        if child.on_parent_end.as_deref() == Some("abandon") {
-            continue;
-        }
-        let reason = format!("Its parent \"{}\" has ended", run.id);
-        cancel(&child, &reason, run);
-    }
+    cancel_all(run, "has ended");
 }
 
 /// The parent was cancelled and goes on, to clean up: its children end.
-pub(super) fn cancel_all(run: &Locked) {
-    for child in runs::open_children(run.run_id) {
-        if child.on_parent_end.as_deref() != Some("abandon") {
-            cancel(&child, &format!("Its parent \"{}\" was cancelled", run.id), run);
-        }
-    }
+pub(super) fn cancel_with(run: &Locked) {
+    cancel_all(run, "was cancelled");
 }
 
-fn cancel(child: &runs::Child, reason: &str, run: &Locked) {
-    inbox::ask(child.run_id, inbox::Action::Cancel, Some(reason), clock(), run.owner);
-    hints::cancelled(child.run_id);
-    send::tell(child.run_id, child.owner, child.priority);
+/// Cancels the open children of a run, unless they are to be left alone.
+fn cancel_all(run: &Locked, what: &str) {
+    let reason = format!("Its parent \"{}\" {what}", run.id);
+    for child in runs::open_children(run.run_id) {
+        if child.on_parent_end.as_deref() != Some("abandon") {
+            inbox::ask(child.run_id, inbox::Action::Cancel, Some(&reason), clock(), run.owner);
+            hints::cancelled(child.run_id);
+            send::tell(child.run_id, child.owner, child.priority);
+        }
+    }
 }

@@ -77,7 +77,7 @@ impl Turn {
             }
         }
         if cancelled {
-            child::cancel_all(&self.run);
+            child::cancel_with(&self.run);
         }
         // At its end, the function waits for what it has begun.
         news || cancelled || (self.lingers && history.lingering().is_empty())
