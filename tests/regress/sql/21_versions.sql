@@ -241,12 +241,14 @@ SELECT count(*) AS signals_of_none FROM wf_internal.signals WHERE run_id NOT IN 
 SELECT wf_status('a');
 -- Its id is free again.
 SELECT wf_start('better', '5', id => 'a');
+SELECT until('a', 'waiting');
 SELECT wf_signal('a', 'go', '5');
 SELECT wf_result('a', wait => '10 s');
 -- The first run of an id stays as long as there are others.
 SELECT wf_start('better', id => 'a', on_conflict => 'start_new');
 SELECT wf_purge('0');
 SELECT run, status = 'completed' AS completed FROM wf.workflows WHERE id = 'a' ORDER BY run;
+SELECT until('a', 'waiting');
 SELECT wf_signal('a', 'go', '6');
 SELECT wf_result('a', wait => '10 s');
 SELECT wf_purge('0');
@@ -275,6 +277,7 @@ END $$;
 SELECT wf_start('parent', id => 'parent');
 SELECT wf_result('parent', wait => '10 s');
 SELECT wf_purge('0', 'parent');
+SELECT until('parent/child', 'waiting');
 SELECT wf_signal('parent/child', 'go', '"alone"');
 SELECT wf_result('parent/child', wait => '10 s');
 SELECT wf_purge('0', 'child');

@@ -521,7 +521,9 @@ pub trait Sql {
     /// Waits until an instance waits for something whose description begins with `what`.
     fn waits_for(&mut self, id: &str, what: &str) {
         eventually(SOON, &format!("{id} waits for {what}"), || {
-            let waiting: Option<String> = self.one(&format!("SELECT waiting_for FROM wf.workflows WHERE id = '{id}'"));
+            let waiting: Option<String> = self.one(&format!(
+                "SELECT waiting_for FROM wf.workflows WHERE id = '{id}' ORDER BY run DESC LIMIT 1"
+            ));
             waiting.is_some_and(|text| text.starts_with(what))
         });
     }

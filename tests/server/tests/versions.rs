@@ -297,7 +297,9 @@ fn a_purge_and_a_new_run_of_an_id_do_not_miss_each_other() {
     let cluster = Cluster::new();
     let (mut db, mut other) = (cluster.admin(), cluster.admin());
     waiting(&mut db, "flow", "done");
+    // Nobody looks at the run any more once it has ended: a signal that is sent before it waits is looked for once more.
     let ends = |db: &mut Client, id: &str| {
+        db.waits_for(id, "signal");
         db.run(&format!("SELECT wf_signal('{id}', 'go')"));
         db.result(id);
     };
