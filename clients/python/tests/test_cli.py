@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import Cluster
 
-from pg_workflow import Client
+from pg_workflow import Client, _cli
 
 MODULE = """
 import os
@@ -82,10 +82,22 @@ def test_log_level(client: Client, queue: str, tmp_path: Path, environment: dict
         (["worker", "mailer", "--log-level", "loud"], "invalid choice: 'loud'"),
     ],
 )
-def test_misuse(tmp_path: Path, environment: dict[str, str], arguments: list[str], message: str) -> None:
-    done = run(arguments, tmp_path, environment)
-    assert done.returncode != 0
-    assert message in done.stderr
+def test_misuse(
+    tmp_path: Path,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "mailer", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("QUEUE", environment["QUEUE"])
+    with pytest.raises(SystemExit) as raised:
+        _cli.main(arguments)
+    assert raised.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_is_typed_and_has_a_version() -> None:

@@ -312,8 +312,8 @@ def test_server_is_killed_under_a_busy_worker(client: Client, cluster: Cluster, 
         for number, id in enumerate(ids):
             assert client.result(id, wait=30) == number
     # One of each, and completed once: by the attempt that it counts.
-    count = "SELECT count(*), count(DISTINCT id), count(*) FILTER (WHERE status = 'completed') FROM wf.tasks"
-    assert cluster.sql(f"{count} WHERE queue = %s", queue) == [(len(ids),) * 3]
+    counts = "SELECT count(*), count(DISTINCT id), count(*) FILTER (WHERE status = 'completed') FROM wf.tasks"
+    assert cluster.sql(f"{counts} WHERE queue = %s", queue) == [(len(ids),) * 3]
     assert cluster.value("SELECT count(*) FROM wf.tasks WHERE queue = %s AND attempt > 2", queue) == 0
 
 

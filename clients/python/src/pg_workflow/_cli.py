@@ -27,7 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # As python -m does: modules of the current directory.
     sys.path.insert(0, os.getcwd())
     module, _, name = options.target.partition(":")
-    worker = getattr(importlib.import_module(module), name or "worker", None)
+    try:
+        worker = getattr(importlib.import_module(module), name or "worker", None)
+    except ModuleNotFoundError as error:
+        # One that it imports in its turn is another matter.
+        if error.name != module:
+            raise
+        parser.error(str(error))
     if not isinstance(worker, Worker):
         parser.error(f"{options.target} is not a Worker")
     if options.concurrency is not None:
