@@ -31,7 +31,8 @@ class Client:
     """
 
     def __init__(self, conninfo: str = "") -> None:
-        self._arguments = connect_arguments(conninfo, "pg_workflow client")
+        # Nothing is prepared: behind a pool that would be on some other connection by the next call.
+        self._arguments = {**connect_arguments(conninfo, "pg_workflow client"), "prepare_threshold": None}
         self._idle: list[psycopg.Connection[Any]] = []
 
     def close(self) -> None:
