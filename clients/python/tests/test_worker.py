@@ -719,6 +719,7 @@ def test_result_of_a_lost_task_is_dropped(
     def fail(task: Task) -> str:
         if task.attempt == 1:
             client.cancel(task.id)
+            eventually(lambda: client.status(task.id) == "cancelled")
             raise ValueError("too late")
         return ""
 
@@ -759,6 +760,7 @@ def test_completes_in_a_transaction_of_the_handler(
     @worker.task("late")
     def late(task: Task) -> None:
         client.cancel(task.id)
+        eventually(lambda: client.status(task.id) == "cancelled")
         with psycopg.connect(cluster.conninfo) as connection:
             connection.execute("INSERT INTO effects VALUES (%s, 0)", [task.id])
             with pytest.raises(pg_workflow.TaskLost):
