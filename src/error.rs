@@ -25,6 +25,8 @@ pub(crate) enum Error {
     WrongArgument { name: &'static str, expected: String },
     #[error("{first} and {second} cannot be given together")]
     Together { first: &'static str, second: &'static str },
+    #[error("{given} cannot be given without {with}")]
+    OnlyTogether { given: &'static str, with: &'static str },
     #[error("exactly one of {0} must be given")]
     OneOf(&'static str),
     #[error("{0}")]
@@ -165,6 +167,8 @@ pub(crate) enum Error {
     UnknownTask,
     #[error("permission denied for queue \"{0}\"")]
     NotYourQueue(String),
+    #[error("queue \"{queue}\" is full")]
+    QueueFull { queue: String, limit: i32, dropped: bool },
     #[error("CALL wf_poll cannot wait inside a transaction block")]
     WaitInTransaction,
     #[error("client has closed the connection")]
@@ -220,6 +224,7 @@ impl Error {
             EmptyArgument { .. }
             | WrongArgument { .. }
             | Together { .. }
+            | OnlyTogether { .. }
             | Options(_)
             | Script(_)
             | InputMismatch { .. }
@@ -250,6 +255,7 @@ impl Error {
             RunTimeout { .. } | StartTimeout { .. } => b"WF003",
             StepTimeout { .. } | StepTotalTimeout { .. } | AwaitTimeout(_) | TaskTimeout { .. } => b"WF004",
             LeaseExpired { .. } | TaskLost { .. } => b"WF007",
+            QueueFull { .. } => b"WF009",
             WaitInTransaction => b"25001",
             ClientGone => b"08006",
             MapFailed { .. } => b"WF006",
@@ -280,6 +286,14 @@ impl Error {
             MapFailed { first: Some(first), .. } => first.clone(),
             TooDeep(limit) => format!("A child may have {limit} runs above it."),
             Diverged { expected, found } => format!("Expected {expected}, found {found}."),
+            QueueFull { limit, dropped, .. } => {
+                let what = if *dropped {
+                    "It was dropped for a later one. "
+                } else {
+                    ""
+                };
+                format!("{what}No more than {limit} may wait in it.")
+            }
             TaskTimeout { micros, .. } => format!("The limit is {} ms.", micros / 1000),
             LeaseExpired {
                 worker: Some(worker), ..

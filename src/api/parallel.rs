@@ -45,14 +45,14 @@ fn begin(args: Args) -> Result<Return, Error> {
         sleep.is_some(),
         until.is_some(),
         signal.is_some(),
-        queue.is_some(),
+        queue.is_some() && target.is_none(),
     ];
     if given.iter().filter(|given| **given).count() != 1 {
         return Err(Error::OneOf("target, workflow, sleep, until, signal or queue"));
     }
     let kind = match (&target, &workflow, &signal) {
-        _ if queue.is_some() => Kind::Task,
         (Some(_), ..) => Kind::Step,
+        _ if queue.is_some() => Kind::Task,
         (_, Some(_), _) => Kind::Child,
         (_, _, Some(_)) => Kind::Signal,
         _ => Kind::Sleep,
@@ -67,6 +67,8 @@ fn begin(args: Args) -> Result<Return, Error> {
                 total_timeout: None,
                 cache_key: None,
                 cache_ttl: None,
+                queue,
+                key: args.get(16),
             })
         } else if let Some(workflow) = workflow {
             Begun::Child(child_at(args, workflow)?)
@@ -80,6 +82,8 @@ fn begin(args: Args) -> Result<Return, Error> {
                 start_timeout: timeout_at(args, 13),
                 heartbeat: timeout_at(args, 14),
                 total_timeout: timeout_at(args, 15),
+                key: args.get(16),
+                dedup: args.get(17),
             })
         } else if let Some(signal) = signal {
             check_text("signal", &signal, 1024)?;
@@ -121,6 +125,13 @@ fn map(args: Args) -> Result<Return, Error> {
         if target.is_some() == children {
             return Err(Error::OneOf("target or workflow"));
         }
+        let queue: Option<String> = args.get(10);
+        if queue.is_some() && children {
+            return Err(Error::WrongArgument {
+                name: "queue",
+                expected: "left out: it is for steps, and not for children".to_owned(),
+            });
+        }
         Ok(MapCall {
             step: StepCall {
                 target: workflow.map_or_else(|| target_at(args, 1), Ok)?,
@@ -130,6 +141,8 @@ fn map(args: Args) -> Result<Return, Error> {
                 total_timeout: None,
                 cache_key: None,
                 cache_ttl: None,
+                queue,
+                key: args.get(11),
             },
             children,
             items: args.get(2),
@@ -153,6 +166,8 @@ fn compensate(args: Args) -> Result<Return, Error> {
             total_timeout: None,
             cache_key: None,
             cache_ttl: None,
+            queue: None,
+            key: None,
         })
     };
     saga::register(name_at(args, 0)?, read)?;

@@ -3,6 +3,7 @@
 //! Beginning notes an entry that is open, and does not unwind: a thousand calls are begun in one passage. They are launched
 //! when the entry is written, in the same transaction. A handle is the entry's number in the history.
 
+use crate::engine::admission;
 use crate::engine::ask::Ask;
 use crate::engine::calls::{StepCall, deliver, with_history};
 use crate::engine::child::ChildCall;
@@ -12,7 +13,8 @@ use crate::engine::task::TaskCall;
 use crate::engine::turn::Turn;
 use crate::error::Error;
 use crate::hub::hints;
-use crate::pg::{Interval, Json, Timestamp, clock, guard};
+use crate::pg::{Interval, Json, PgError, Timestamp, clock, guard};
+use crate::store::places::Units;
 use crate::store::steps::{Kind, StepStatus};
 use crate::store::{branches, ready};
 
@@ -157,25 +159,66 @@ impl Turn {
         }
     }
 
+    /// Settles an entry whose call could not be launched; true if it could not.
+    pub(super) fn refused<E: Into<PgError>>(
+        &self,
+        history: &mut History,
+        position: usize,
+        launched: Result<(), E>,
+        now: Timestamp,
+    ) -> bool {
+        let Err(error) = launched else { return false };
+        let error: PgError = error.into();
+        history.settle(position, now, |row| {
+            row.status = StepStatus::Failed;
+            row.error = Some(Json::from_value(&error.to_json()));
+        });
+        true
+    }
+
+    /// Makes items of a call ready that are steps, or puts them into the queue that its request names. `anew`: they are the
+    /// first of it.
+    pub(super) fn launch_steps(
+        &self,
+        request: Option<&Json>,
+        n: i32,
+        items: std::ops::RangeInclusive<i32>,
+        anew: bool,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let run = &self.run;
+        let (first, last) = (*items.start(), *items.end());
+        let units = Units {
+            run_id: run.run_id,
+            n,
+            first,
+            last,
+        };
+        if !admission::queue_steps(request, units, run.owner, run.priority, anew, now)? {
+            ready::insert_branches(run.owner, i32::from(run.priority), run.run_id, n, first, last);
+            hints::ready(run.owner);
+        }
+        Ok(())
+    }
+
     fn launch(&mut self, code: &Code, history: &mut History, position: usize, now: Timestamp) {
         let row = history.row(position);
         let (n, due) = (row.n, row.due_at);
         match row.kind {
             Kind::Step => {
-                let (owner, priority) = (self.run.owner, i32::from(self.run.priority));
                 branches::insert(self.run.run_id, n);
-                ready::insert_branches(owner, priority, self.run.run_id, n, 1, 1);
-                hints::ready(owner);
+                let request = row.request.clone();
+                let launched = self.launch_steps(request.as_ref(), n, 1..=1, true, now);
+                self.refused(history, position, launched, now);
             }
             Kind::Child => {
-                if let Err(error) = self.start_child(code, history, position) {
-                    history.settle(position, now, |row| {
-                        row.status = StepStatus::Failed;
-                        row.error = Some(Json::from_value(&error.to_json()));
-                    });
-                }
+                let started = self.start_child(code, history, position);
+                self.refused(history, position, started, now);
             }
-            Kind::Task => self.launch_task(history, position, now),
+            Kind::Task => {
+                let launched = self.launch_task(history, position, now);
+                self.refused(history, position, launched, now);
+            }
             Kind::Signal => {
                 let name = history.signal_name(position);
                 // One that is there already: nobody will tell.

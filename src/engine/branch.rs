@@ -10,10 +10,9 @@ use pg_workflow_core::policy::Verdict;
 
 use crate::engine::code::Code;
 use crate::engine::recall::Recall;
-use crate::engine::rehearsal;
 use crate::engine::step::{self, Attempt, StepSpec};
 use crate::engine::turn::{End, Ended, Terms, Turn, cancellation};
-use crate::engine::{limits, send};
+use crate::engine::{admission, limits, rehearsal, send};
 use crate::hub::hints;
 use crate::pg::{Json, PgError, Timestamp, clock};
 use crate::store::branches::{self, LockedBranch, Outcome};
@@ -27,6 +26,11 @@ pub(crate) fn take(locked: &LockedBranch, run: Locked, terms: Terms, recall: &Rc
     let mut turn = Turn::new(run, terms, Rc::clone(recall), now);
     let end = if !locked.open || locked.due_at.is_some_and(|due| due > now) {
         // Its call has ended without it, or the hint is an old one.
+        if !locked.open {
+            admission::end_attempt(locked, &turn.run);
+        }
+        End::Settled
+    } else if !admission::admits_step(locked, &turn.run, now) {
         End::Settled
     } else {
         match turn.load_code() {
@@ -74,7 +78,10 @@ impl Turn {
                 self.end_branch(locked, StepStatus::Cancelled, None, Some(&error), started)
             }
             // The run's own timer ends the run.
-            Attempt::Expired => End::Settled,
+            Attempt::Expired => {
+                admission::end_attempt(locked, &self.run);
+                End::Settled
+            }
             Attempt::OutOfTime { made } => {
                 let attempts = locked.attempt + i32::from(made);
                 let error = limits::step_timeout(code, &spec, name, attempts, first, None);
@@ -103,6 +110,8 @@ impl Turn {
             due_at: Some(due),
         };
         branches::update(locked.branch, &outcome);
+        // Another may have its place meanwhile.
+        admission::end_attempt(locked, &self.run);
         timers::insert_branch(due, locked.branch, self.run.owner, i32::from(self.run.priority));
         hints::timer(due);
         End::Settled
@@ -127,6 +136,7 @@ impl Turn {
             due_at: None,
         };
         branches::update(locked.branch, &outcome);
+        admission::end_attempt(locked, &self.run);
         let branch = locked.branch;
         answers::give(branch.run_id, branch.n, branch.item, status.name(), None, None);
         send::tell(branch.run_id, self.run.owner, self.run.priority);

@@ -5,6 +5,7 @@ use std::ffi::CString;
 
 use pg_workflow_core::policy::RetryPolicy;
 
+use crate::engine::admission;
 use crate::engine::ask::Ask;
 use crate::engine::history::{Answer, History, Wake, Want};
 use crate::engine::in_place::Stage;
@@ -157,6 +158,9 @@ pub(crate) struct StepCall {
     pub(crate) total_timeout: Option<Interval>,
     pub(crate) cache_key: Option<String>,
     pub(crate) cache_ttl: Option<Interval>,
+    /// The queue that it takes its turn in, and its key there.
+    pub(crate) queue: Option<String>,
+    pub(crate) key: Option<String>,
 }
 
 impl StepCall {
@@ -181,7 +185,20 @@ impl StepCall {
             .as_ref()
             .map(|json| read_policy(json).map(|_| json.to_text()));
         let timeout = self.timeout.map(|timeout| positive(timeout, "timeout")).transpose()?;
+        match (&self.queue, &self.key) {
+            (Some(queue), key) => admission::check(queue, key.as_deref(), None)?,
+            (None, Some(_)) => {
+                return Err(Error::OnlyTogether {
+                    given: "key",
+                    with: "queue",
+                });
+            }
+            (None, None) => {}
+        }
+        let text = |text: &String| serde_json::Value::from(&**text).to_string();
         Ok(Json::object(&[
+            ("queue", self.queue.as_ref().map(text)),
+            ("key", self.key.as_ref().map(text)),
             ("target", Some(serde_json::Value::from(&*self.target).to_string())),
             ("input", with_input.then(|| self.input.to_text())),
             ("retry", retry.transpose()?),

@@ -2,6 +2,7 @@
 
 mod act;
 pub(crate) mod actions;
+pub(crate) mod admission;
 pub(crate) mod ask;
 pub(crate) mod batch;
 pub(crate) mod begin;
