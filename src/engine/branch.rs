@@ -9,17 +9,18 @@ use pg_workflow_core::batch::PATIENCE;
 use pg_workflow_core::policy::Verdict;
 
 use crate::engine::code::Code;
+use crate::engine::history::History;
 use crate::engine::recall::Recall;
 use crate::engine::rehearsal;
 use crate::engine::step::{self, Attempt, StepSpec};
 use crate::engine::turn::{End, Ended, Terms, Turn, cancellation};
-use crate::engine::{limits, send};
+use crate::engine::{cache, limits, send};
 use crate::hub::hints;
 use crate::pg::{Json, PgError, Timestamp, clock};
 use crate::store::branches::{self, LockedBranch, Outcome};
 use crate::store::runs::Locked;
-use crate::store::steps::StepStatus;
-use crate::store::{answers, timers};
+use crate::store::steps::{Kind, StepStatus};
+use crate::store::{answers, ready, timers};
 
 /// Makes an attempt of a branch, if one is due.
 pub(crate) fn take(locked: &LockedBranch, run: Locked, terms: Terms, recall: &Rc<Recall>) -> Ended {
@@ -38,6 +39,40 @@ pub(crate) fn take(locked: &LockedBranch, run: Locked, terms: Terms, recall: &Rc
 }
 
 impl Turn {
+    /// A step that does not run within its run's turn: a branch, which the function waits for where it makes the call.
+    pub(super) fn begin_apart(
+        &mut self,
+        history: &mut History,
+        name: &str,
+        spec: &StepSpec,
+        now: Timestamp,
+    ) -> Option<End> {
+        let cached = spec
+            .caching
+            .as_ref()
+            .and_then(|caching| cache::find(self.run.owner, caching));
+        if let Some(done) = cached {
+            self.record_done(history, name, None, done, now);
+            return None;
+        }
+        let mut row = history.new_row(Kind::Step, name);
+        row.status = StepStatus::Waiting;
+        row.request = spec.apart.clone();
+        let n = row.n;
+        history.append(row, now, now);
+        self.wrote = true;
+        self.launch_branch(n);
+        Some(self.wait(history))
+    }
+
+    /// Has an executor make the one branch of call `n`.
+    pub(super) fn launch_branch(&self, n: i32) {
+        let (owner, priority) = (self.run.owner, i32::from(self.run.priority));
+        branches::insert(self.run.run_id, n);
+        ready::insert_branches(owner, priority, self.run.run_id, n, 1, 1);
+        hints::ready(owner);
+    }
+
     fn attempt_branch(&mut self, code: &Code, locked: &LockedBranch) -> End {
         let name = &locked.name;
         let request = locked.request.clone().unwrap_or_else(Json::null);
