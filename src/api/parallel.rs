@@ -58,17 +58,24 @@ fn begin(args: Args) -> Result<Return, Error> {
         _ => Kind::Sleep,
     };
     let read = || {
+        if args.get::<String>(18).is_some() && (target.is_some() || queue.is_none()) {
+            return Err(Error::WrongArgument {
+                name: "dedup",
+                expected: "left out: it is for tasks only".to_owned(),
+            });
+        }
         Ok(if target.is_some() {
             Begun::Step(StepCall {
                 target: target_at(args, 1)?,
                 input: args.need(2, "input")?,
                 timeout: args.get(4),
                 retry: args.get(10),
-                total_timeout: None,
+                total_timeout: args.get(15),
                 cache_key: None,
                 cache_ttl: None,
+                transactional: args.need(16, "transactional")?,
                 queue,
-                key: args.get(16),
+                key: args.get(17),
             })
         } else if let Some(workflow) = workflow {
             Begun::Child(child_at(args, workflow)?)
@@ -82,8 +89,8 @@ fn begin(args: Args) -> Result<Return, Error> {
                 start_timeout: timeout_at(args, 13),
                 heartbeat: timeout_at(args, 14),
                 total_timeout: timeout_at(args, 15),
-                key: args.get(16),
-                dedup: args.get(17),
+                key: args.get(17),
+                dedup: args.get(18),
             })
         } else if let Some(signal) = signal {
             check_text("signal", &signal, 1024)?;
@@ -141,6 +148,7 @@ fn map(args: Args) -> Result<Return, Error> {
                 total_timeout: None,
                 cache_key: None,
                 cache_ttl: None,
+                transactional: true,
                 queue,
                 key: args.get(11),
             },
@@ -166,6 +174,7 @@ fn compensate(args: Args) -> Result<Return, Error> {
             total_timeout: None,
             cache_key: None,
             cache_ttl: None,
+            transactional: true,
             queue: None,
             key: None,
         })

@@ -3,7 +3,6 @@
 //! Beginning notes an entry that is open, and does not unwind: a thousand calls are begun in one passage. They are launched
 //! when the entry is written, in the same transaction. A handle is the entry's number in the history.
 
-use crate::engine::admission;
 use crate::engine::ask::Ask;
 use crate::engine::calls::{StepCall, deliver, with_history};
 use crate::engine::child::ChildCall;
@@ -12,11 +11,8 @@ use crate::engine::history::{Answer, History};
 use crate::engine::task::TaskCall;
 use crate::engine::turn::Turn;
 use crate::error::Error;
-use crate::hub::hints;
 use crate::pg::{Interval, Json, PgError, Timestamp, clock, guard};
-use crate::store::places::Units;
 use crate::store::steps::{Kind, StepStatus};
-use crate::store::{branches, ready};
 
 /// What `wf_begin` begins.
 pub(crate) enum Begun {
@@ -176,39 +172,13 @@ impl Turn {
         true
     }
 
-    /// Makes items of a call ready that are steps, or puts them into the queue that its request names. `anew`: they are the
-    /// first of it.
-    pub(super) fn launch_steps(
-        &self,
-        request: Option<&Json>,
-        n: i32,
-        items: std::ops::RangeInclusive<i32>,
-        anew: bool,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let run = &self.run;
-        let (first, last) = (*items.start(), *items.end());
-        let units = Units {
-            run_id: run.run_id,
-            n,
-            first,
-            last,
-        };
-        if !admission::queue_steps(request, units, run.owner, run.priority, anew, now)? {
-            ready::insert_branches(run.owner, i32::from(run.priority), run.run_id, n, first, last);
-            hints::ready(run.owner);
-        }
-        Ok(())
-    }
-
     fn launch(&mut self, code: &Code, history: &mut History, position: usize, now: Timestamp) {
         let row = history.row(position);
         let (n, due) = (row.n, row.due_at);
         match row.kind {
             Kind::Step => {
-                branches::insert(self.run.run_id, n);
                 let request = row.request.clone();
-                let launched = self.launch_steps(request.as_ref(), n, 1..=1, true, now);
+                let launched = self.launch_branch(request.as_ref(), n, now);
                 self.refused(history, position, launched, now);
             }
             Kind::Child => {

@@ -3,22 +3,26 @@
 //! The branch's row is locked, the run's is not, so the run's own turns go on meanwhile. How it ends is written to the
 //! branch and told to the run ([`crate::store::answers`]).
 
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use pg_workflow_core::batch::PATIENCE;
 use pg_workflow_core::policy::Verdict;
 
 use crate::engine::code::Code;
+use crate::engine::history::History;
 use crate::engine::recall::Recall;
 use crate::engine::step::{self, Attempt, StepSpec};
 use crate::engine::turn::{End, Ended, Terms, Turn, cancellation};
-use crate::engine::{admission, limits, rehearsal, send};
+use crate::engine::{admission, cache, limits, rehearsal, send};
+use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Json, PgError, Timestamp, clock};
 use crate::store::branches::{self, LockedBranch, Outcome};
+use crate::store::places::Units;
 use crate::store::runs::Locked;
-use crate::store::steps::StepStatus;
-use crate::store::{answers, timers};
+use crate::store::steps::{Kind, StepStatus};
+use crate::store::{answers, ready, timers};
 
 /// Makes an attempt of a branch, if one is due.
 pub(crate) fn take(locked: &LockedBranch, run: Locked, terms: Terms, recall: &Rc<Recall>) -> Ended {
@@ -42,6 +46,66 @@ pub(crate) fn take(locked: &LockedBranch, run: Locked, terms: Terms, recall: &Rc
 }
 
 impl Turn {
+    /// A step that does not run within its run's turn: a branch, which the function waits for where it makes the call.
+    pub(super) fn begin_apart(
+        &mut self,
+        history: &mut History,
+        name: &str,
+        spec: &StepSpec,
+        now: Timestamp,
+    ) -> Option<End> {
+        let cached = spec
+            .caching
+            .as_ref()
+            .and_then(|caching| cache::find(self.run.owner, caching));
+        if let Some(done) = cached {
+            self.record_done(history, name, None, done, now);
+            return None;
+        }
+        let mut row = history.new_row(Kind::Step, name);
+        row.status = StepStatus::Waiting;
+        row.request = spec.apart.clone();
+        let n = row.n;
+        history.append(row, now, now);
+        self.wrote = true;
+        let launched = self.launch_branch(spec.apart.as_ref(), n, now);
+        let position = history.len() - 1;
+        (!self.refused(history, position, launched, now)).then(|| self.wait(history))
+    }
+
+    /// Has an executor make the one branch of call `n`.
+    ///
+    /// # Errors
+    /// WF009 if it is to go into a queue whose backlog is full.
+    pub(super) fn launch_branch(&self, request: Option<&Json>, n: i32, now: Timestamp) -> Result<(), Error> {
+        branches::insert(self.run.run_id, n);
+        self.launch_branches(request, n, 1..=1, true, now)
+    }
+
+    /// Has executors make branches of a call, when its queue lets them if its request names one. `anew`: they are the first of it.
+    pub(super) fn launch_branches(
+        &self,
+        request: Option<&Json>,
+        n: i32,
+        items: RangeInclusive<i32>,
+        anew: bool,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let run = &self.run;
+        let (first, last) = (*items.start(), *items.end());
+        let units = Units {
+            run_id: run.run_id,
+            n,
+            first,
+            last,
+        };
+        if !admission::queue_steps(request, units, run.owner, run.priority, anew, now)? {
+            ready::insert_branches(run.owner, i32::from(run.priority), run.run_id, n, first, last);
+            hints::ready(run.owner);
+        }
+        Ok(())
+    }
+
     fn attempt_branch(&mut self, code: &Code, locked: &LockedBranch) -> End {
         let name = &locked.name;
         let request = locked.request.clone().unwrap_or_else(Json::null);

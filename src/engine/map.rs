@@ -202,7 +202,7 @@ impl Turn {
                 }
                 None => {
                     refused = self
-                        .launch_steps(request.as_ref(), n, first..=last, first == 1, now)
+                        .launch_branches(request.as_ref(), n, first..=last, first == 1, now)
                         .err()
                 }
             }

@@ -21,6 +21,8 @@ pub(crate) struct StepSpec {
     /// Of all attempts together, in microseconds.
     pub(crate) total_timeout: Option<i64>,
     pub(crate) caching: Option<Caching>,
+    /// Where it runs as a branch that the function waits for: what that has to know of it.
+    pub(crate) apart: Option<Json>,
 }
 
 /// Where a step's result is kept for others.
