@@ -380,7 +380,7 @@ impl Error {
                 "Give a JSON Schema, of draft 2020-12 or the one that its $schema names, that refers to nothing outside of itself.".into()
             }
             UnfitPayload { .. } => "The view wf.waiting shows the schema.".into(),
-            StartTimeout { .. } => "No executor came to it in time: see wf_health() and pg_workflow.max_executors.".into(),
+            StartTimeout { .. } => "No executor came to it in time, or its queue did not let it: see wf_health(), pg_workflow.max_executors and wf.queues.".into(),
             UnknownHandle(_) => "A handle is of the run that has begun the call; it is not passed on to others.".into(),
             TaskLost { .. } => "Drop the work, or leave it to the idempotency key: what another attempt does counts.".into(),
             NotYourQueue(_) => "Its owner names who may work on it: wf_queue(name, workers => '{role}').".into(),

@@ -3,6 +3,7 @@
 CREATE VIEW wf.tasks WITH (security_barrier) AS
     SELECT r.id, t.n, s.name, q.name AS queue,
            CASE WHEN t.finished_at IS NULL AND (s.finished_at IS NOT NULL OR r.finished_at IS NOT NULL) THEN 'cancelled'
+                WHEN t.status = 'retrying' AND t.queued_at = 'infinity' THEN 'paused'
                 ELSE t.status END AS status,
            t.attempt, t.priority, nullif(t.key, '') AS key, t.worker, t.worker_role, s.request->'input' AS input, t.details AS heartbeat,
            t.error->>'message' AS error, t.error->>'sqlstate' AS sqlstate,

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use pg_workflow_core::limit::Bucket;
 
 use crate::engine::start::check_text;
-use crate::engine::{rehearsal, send, task, turn};
+use crate::engine::{calls, rehearsal, send, task, turn};
 use crate::error::Error;
 use crate::hub::{hints, slots};
 use crate::pg::{Json, Oid, PgError, RunId, Timestamp, clock};
@@ -153,9 +153,14 @@ const TASKS_PAUSE: i64 = 1_000_000;
 /// Has a queue served. In the transaction of what makes that worth while.
 pub(super) fn hint(queue: i32, owner: Oid, priority: i32) {
     if !send::tell_queue(queue, owner, priority) {
-        insert_hint(queue, owner, priority);
-        hints::ready(owner);
+        hint_now(queue, owner, priority);
     }
+}
+
+/// As [`hint`], for code that may run at a commit, and so too late for what is collected.
+fn hint_now(queue: i32, owner: Oid, priority: i32) {
+    insert_hint(queue, owner, priority);
+    hints::ready(owner);
 }
 
 fn insert_hint(queue: i32, owner: Oid, priority: i32) {
@@ -195,8 +200,7 @@ pub(super) fn serve(id: i32, owner: Oid) -> bool {
         spend(&mut queue, admitted);
     }
     if admitted == BATCH {
-        insert_hint(id, owner, more_at);
-        hints::ready(owner);
+        hint_now(id, owner, more_at);
     } else if let Some(priority) = places::next_priority(id, true, i32::MIN) {
         let lacks_tokens = bucket(&queue).filter(|bucket| bucket.available() == 0);
         let due = match lacks_tokens {
@@ -244,6 +248,8 @@ pub(super) struct Seat<'a> {
     pub(super) owner: Oid,
     pub(super) priority: i32,
     pub(super) key: &'a str,
+    /// By `wf_start`, and not in the turn of a run.
+    pub(super) by_client: bool,
 }
 
 impl Seat<'_> {
@@ -253,7 +259,11 @@ impl Seat<'_> {
         let at_once = !self.queue.limited || rehearsal::is_on();
         places::insert(units, self.queue.id, at_once, self.priority, self.key, now);
         if !at_once {
-            hint(self.queue.id, self.owner, self.priority);
+            if self.by_client && !calls::is_acting() {
+                hint_now(self.queue.id, self.owner, self.priority);
+            } else {
+                hint(self.queue.id, self.owner, self.priority);
+            }
         }
         at_once
     }
@@ -323,6 +333,7 @@ pub(super) fn admits_run(run: &runs::Locked, now: Timestamp) -> bool {
         owner: run.owner,
         priority: i32::from(run.priority),
         key: &of_run.key,
+        by_client: false,
     };
     seat.take(one(places::whole(run.run_id)), now)
 }
@@ -385,6 +396,7 @@ pub(super) fn queue_steps(
         owner,
         priority: i32::from(priority),
         key: &text(request, "key").unwrap_or_default(),
+        by_client: false,
     };
     seat.queue(units, now);
     Ok(true)
@@ -404,6 +416,7 @@ pub(super) fn admits_step(step: &LockedBranch, run: &runs::Locked, now: Timestam
         owner: run.owner,
         priority: i32::from(run.priority),
         key: &text(step.request.as_ref(), "key").unwrap_or_default(),
+        by_client: false,
     };
     seat.take(one(step.branch), now)
 }

@@ -177,7 +177,11 @@ fn claim(poll: &Poll, lease: i64, caller: Oid) -> Claimed {
     let mut claimed = Claimed::default();
     for (queue, locked) in queues {
         let wanted = (poll.max as usize).saturating_sub(claimed.tasks.len()) as u32;
-        let offer = |place| claim_place(&place, poll, lease, caller, &mut claimed.tasks);
+        let pauses = queue.pauses;
+        let offer = |place| match task::is_paused(pauses, &place) {
+            Some(pause) => task::park(&place, pause, caller),
+            None => claim_place(&place, poll, lease, caller, &mut claimed.tasks),
+        };
         let Some(mut locked) = locked else {
             admission::pick(queue.id, false, wanted, offer);
             continue;

@@ -200,6 +200,7 @@ fn insert(start: Start, queueing: Option<&Queueing>, parent: Option<Parent>, dep
             owner,
             priority,
             key: queueing.key.as_deref().unwrap_or_default(),
+            by_client: true,
         });
         let dedup = queueing.and_then(|queueing| queueing.dedup.as_deref());
         let dedup = seat.as_ref().zip(dedup).map(|(seat, key)| dedup::Key {

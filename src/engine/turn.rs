@@ -298,7 +298,8 @@ impl Turn {
 
     /// False if the run waits for its turn in a queue. What ends it, or has it undo, does not, nor does an operator's single step.
     fn is_admitted(&self, now: Timestamp) -> bool {
-        let late = self.expired(now) || self.run.start_by.is_some_and(|start_by| start_by <= now);
+        let too_late = |start_by| start_by <= now && self.run.status == Status::Pending;
+        let late = self.expired(now) || self.run.start_by.is_some_and(too_late);
         let goes = late || self.cancel.is_some() || self.terms.single || self.run.status == Status::Compensating;
         goes || admission::admits_run(&self.run, now)
     }

@@ -109,6 +109,8 @@ pub(crate) struct Open {
     pub(crate) name: String,
     /// What is next in it has keys.
     pub(crate) keyed: bool,
+    /// Something is paused: tasks of it are not to be claimed.
+    pub(crate) pauses: bool,
 }
 
 /// Queues of these names that `role` may claim from and that are not paused.
@@ -118,6 +120,7 @@ pub(crate) fn open(names: &Vec<String>, role: Oid) -> Vec<Open> {
         limited: row.need(1),
         name: row.need(2),
         keyed: row.need(3),
+        pauses: row.need(4),
     })
 }
 

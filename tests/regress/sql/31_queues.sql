@@ -18,10 +18,10 @@ CREATE FUNCTION fan(queue text, key text, n integer) RETURNS void LANGUAGE plpgs
 BEGIN
     FOR i IN 1..n LOOP PERFORM wf_begin('t', queue => queue, key => key, input => to_jsonb(coalesce(key, '-') || i)); END LOOP;
 END $$;
-SELECT wf_start('fan', '{"queue": "fair", "key": "big", "n": 6}');
+SELECT wf_start('fan', '{"queue": "fair", "key": "big", "n": 6}', id => 'f1');
 SELECT soon($$ waiting('fair') = 6 $$);
-SELECT wf_start('fan', '{"queue": "fair", "key": "small", "n": 2}');
-SELECT wf_start('fan', '{"queue": "fair", "key": null, "n": 1}');
+SELECT wf_start('fan', '{"queue": "fair", "key": "small", "n": 2}', id => 'f2');
+SELECT wf_start('fan', '{"queue": "fair", "key": null, "n": 1}', id => 'f3');
 SELECT soon($$ waiting('fair') = 9 $$);
 SELECT input FROM wf_poll('fair', max => 3);
 SELECT input FROM wf_poll('fair', max => 1);
@@ -33,14 +33,14 @@ BEGIN
     PERFORM wf_begin('t', queue => queue, key => 'b', input => '"b, urgent"', priority => -5);
     PERFORM wf_begin('t', queue => queue, key => 'b', input => '"b, urgent, too"', priority => -5);
 END $$;
-SELECT wf_start('two', '{"queue": "fair"}');
+SELECT wf_start('two', '{"queue": "fair"}', id => 'f4');
 SELECT soon($$ waiting('fair') = 3 $$);
 SELECT input FROM wf_poll('fair', max => 10);
 -- No more than so many of one key at a time.
 SELECT wf_queue('per_key', max_running_per_key => 1);
-SELECT wf_start('fan', '{"queue": "per_key", "key": "x", "n": 2}');
-SELECT wf_start('fan', '{"queue": "per_key", "key": "y", "n": 1}');
-SELECT wf_start('fan', '{"queue": "per_key", "key": null, "n": 2}');
+SELECT wf_start('fan', '{"queue": "per_key", "key": "x", "n": 2}', id => 'f5');
+SELECT wf_start('fan', '{"queue": "per_key", "key": "y", "n": 1}', id => 'f6');
+SELECT wf_start('fan', '{"queue": "per_key", "key": null, "n": 2}', id => 'f7');
 SELECT soon($$ waiting('per_key') = 5 $$);
 CREATE TABLE claimed AS SELECT task, input FROM wf_poll('per_key', max => 10);
 SELECT input FROM claimed ORDER BY 1;
@@ -139,8 +139,8 @@ SELECT wf_start('waiter', id => 'e4', queue => 'runs', timeout => '0.3 s');
 SELECT wf_start('waiter', id => 'e5', queue => 'runs', start_timeout => '0.3 s');
 SELECT wf_cancel('e3');
 SELECT wf_result('e3', wait => '10 s');
-SELECT wf_result('e4', wait => '10 s');
-SELECT wf_result('e5', wait => '10 s');
+SELECT soon($$ wf_status('e4') = 'failed' AND wf_status('e5') = 'failed' $$);
+SELECT id, error FROM wf.workflows WHERE id IN ('e4', 'e5') ORDER BY id;
 SELECT wf_cancel('e1');
 SELECT wf_result('e1', wait => '10 s');
 SELECT wf_result('e2', wait => '10 s');
@@ -177,6 +177,16 @@ SELECT wf_signal('p1', 'go');
 SELECT wf_result('p3', wait => '10 s');
 SELECT wf_resume('p2');
 SELECT wf_result('p2', wait => '10 s');
+-- Nor are its tasks claimed.
+SELECT wf_start('guarded', '"held"', id => 'h1'), wf_start('guarded', '"free"', id => 'h2');
+SELECT soon($$ waiting('short') = 2 $$);
+SELECT wf_pause('h1');
+SELECT input, wf_complete(task, input) FROM wf_poll('short', max => 10);
+SELECT status FROM wf.tasks WHERE id = 'h1';
+SELECT wf_resume('h1');
+SELECT soon($$ waiting('short') = 1 $$);
+SELECT input, wf_complete(task, input) FROM wf_poll('short', max => 10);
+SELECT wf_result('h1', wait => '10 s'), wf_result('h2', wait => '10 s');
 -- The queue may be paused; a limit that is raised takes effect at once.
 SELECT wf_queue('runs', paused => true);
 SELECT wf_start('waiter', id => 'q1', queue => 'runs'), wf_start('waiter', id => 'q2', queue => 'runs');
@@ -222,8 +232,32 @@ BEGIN RETURN wf_map('m', 'SELECT $1', '[1, 2, 3, 4, 5]', queue => 'steps', max_p
 SELECT wf_start('mapper', id => 's3');
 SELECT wf_result('s3', wait => '10 s');
 SELECT waiting, running FROM wf.queues WHERE name = 'steps';
+CREATE FUNCTION direct(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN RETURN wf_step('d', 'SELECT 42', queue => input#>>'{}'); END $$;
+CREATE PROCEDURE direct_procedure(input jsonb, INOUT result jsonb) LANGUAGE plpgsql AS $$
+BEGIN
+    CALL wf_step('d', 'SELECT 43', '{}', result, queue => 'steps');
+    CALL wf_step('e', 'SELECT $1->0', result, result);
+END $$;
+SELECT wf_start('waiter', id => 't1', queue => 'steps');
+SELECT soon($$ wf_status('t1') = 'waiting' $$);
+SELECT wf_start('direct', '"steps"', id => 't2'), wf_start('direct_procedure', id => 't3');
+SELECT soon($$ waiting('steps') = 2 $$);
+SELECT id, status, waiting_for FROM wf.workflows WHERE id IN ('t2', 't3') ORDER BY id;
+SELECT wf_signal('t1', 'go');
+SELECT wf_result('t2', wait => '10 s'), wf_result('t3', wait => '10 s');
+SELECT name, kind, status, attempt, result FROM wf.steps WHERE id = 't2';
+-- What is dropped for a later one may be an instance, or a step.
+SELECT wf_queue('drops', max_backlog => 1, overflow => 'drop_oldest', paused => true);
+SELECT wf_start('plain', id => 'o1', queue => 'drops'), wf_start('plain', id => 'o2', queue => 'drops');
+SELECT wf_result('o1', wait => '10 s');
+SELECT wf_start('direct', '"drops"', id => 'o3');
+SELECT wf_result('o2', wait => '10 s');
+SELECT wf_start('plain', '4', id => 'o4', queue => 'drops');
+SELECT wf_result('o3', wait => '10 s');
+SELECT wf_queue('drops', paused => false);
+SELECT wf_result('o4', wait => '10 s');
 -- While a retry waits its place is another's.
-CREATE TABLE tries (n integer);
 CREATE FUNCTION flaky() RETURNS integer LANGUAGE plpgsql AS $$
 BEGIN
     IF nextval('flaky_tries') < 2 THEN RAISE 'not yet'; END IF;
