@@ -13,7 +13,7 @@ use crate::engine::passage::Interrupted;
 use crate::engine::pause::{self, Parking};
 use crate::engine::recall::{Queue, Recall};
 use crate::engine::turn::{self, End, Ended, Terms, Turn};
-use crate::engine::{admission, branch, continued, limits, send, target, task};
+use crate::engine::{admission, branch, continued, limits, seats, send, target, task};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;
 use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, guard, process, scope, txn};
@@ -215,12 +215,12 @@ impl Batcher {
             for (run, pause) in &paused {
                 if self.park((run.run_id, None), run, *pause, &tickets, &mut served) {
                     // Others may have its place in a queue meanwhile: it gets in line again when it is resumed.
-                    admission::leave_run(run);
+                    seats::leave_run(run);
                 }
             }
             for ((locked, run), pause) in &paused_branches {
                 if self.park((run.run_id, Some(locked.branch)), run, *pause, &tickets, &mut served) {
-                    admission::end_attempt(locked, run);
+                    seats::end_attempt(locked, run);
                 }
             }
             for queue in to_serve {
@@ -423,7 +423,7 @@ impl Batcher {
         if !run.status.is_open() {
             // What was still at work when its run ended answers nobody.
             answers::take(id);
-            admission::end_run(&run);
+            seats::end_run(&run);
             if run.status == Status::Continued {
                 continued::forward(id);
             } else if run.controlled {

@@ -14,7 +14,7 @@ use crate::engine::history::History;
 use crate::engine::recall::Recall;
 use crate::engine::step::{self, Attempt, StepSpec};
 use crate::engine::turn::{End, Ended, Terms, Turn, cancellation};
-use crate::engine::{admission, cache, limits, rehearsal, send};
+use crate::engine::{cache, limits, rehearsal, seats, send};
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Json, PgError, Timestamp, clock};
@@ -31,10 +31,10 @@ pub(crate) fn take(locked: &LockedBranch, run: Locked, terms: Terms, recall: &Rc
     let end = if !locked.open || locked.due_at.is_some_and(|due| due > now) {
         // Its call has ended without it, or the hint is an old one.
         if !locked.open {
-            admission::end_attempt(locked, &turn.run);
+            seats::end_attempt(locked, &turn.run);
         }
         End::Settled
-    } else if !admission::admits_step(locked, &turn.run, now) {
+    } else if !seats::admits_step(locked, &turn.run, now) {
         End::Settled
     } else {
         match turn.load_code() {
@@ -99,7 +99,7 @@ impl Turn {
             first,
             last,
         };
-        if !admission::queue_steps(request, units, run.owner, run.priority, anew, now)? {
+        if !seats::queue_steps(request, units, run.owner, run.priority, anew, now)? {
             ready::insert_branches(run.owner, i32::from(run.priority), run.run_id, n, first, last);
             hints::ready(run.owner);
         }
@@ -143,7 +143,7 @@ impl Turn {
             }
             // The run's own timer ends the run.
             Attempt::Expired => {
-                admission::end_attempt(locked, &self.run);
+                seats::end_attempt(locked, &self.run);
                 End::Settled
             }
             Attempt::OutOfTime { made } => {
@@ -175,7 +175,7 @@ impl Turn {
         };
         branches::update(locked.branch, &outcome);
         // Another may have its place meanwhile.
-        admission::end_attempt(locked, &self.run);
+        seats::end_attempt(locked, &self.run);
         timers::insert_branch(due, locked.branch, self.run.owner, i32::from(self.run.priority));
         hints::timer(due);
         End::Settled
@@ -200,7 +200,7 @@ impl Turn {
             due_at: None,
         };
         branches::update(locked.branch, &outcome);
-        admission::end_attempt(locked, &self.run);
+        seats::end_attempt(locked, &self.run);
         let branch = locked.branch;
         answers::give(branch.run_id, branch.n, branch.item, status.name(), None, None);
         send::tell(branch.run_id, self.run.owner, self.run.priority);

@@ -5,10 +5,10 @@ use std::ffi::CString;
 
 use pg_workflow_core::policy::RetryPolicy;
 
-use crate::engine::admission;
 use crate::engine::ask::Ask;
 use crate::engine::history::{Answer, History, Wake, Want};
 use crate::engine::in_place::Stage;
+use crate::engine::seats;
 use crate::engine::start::check_text;
 use crate::engine::step::{self, Caching, StepSpec};
 use crate::error::Error;
@@ -172,7 +172,7 @@ impl StepCall {
 
     fn check_queue(&self) -> Result<(), Error> {
         match (&self.queue, &self.key) {
-            (Some(queue), key) => admission::check(queue, key.as_deref(), None),
+            (Some(queue), key) => seats::check(queue, key.as_deref(), None),
             (None, Some(_)) => Err(Error::OnlyTogether {
                 given: "key",
                 with: "queue",

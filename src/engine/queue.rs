@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::hub::{hints, pollers};
 use crate::pg::value::{random_uuid, timestamp_json};
 use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, guard, latch, process, scope, txn};
+use crate::store::pauses;
 use crate::store::places::{self, Place};
 use crate::store::queues::{self, Change};
 use crate::store::tasks::{self, Status, Task};
@@ -178,8 +179,8 @@ fn claim(poll: &Poll, lease: i64, caller: Oid) -> Claimed {
     for (queue, locked) in queues {
         let wanted = (poll.max as usize).saturating_sub(claimed.tasks.len()) as u32;
         let pauses = queue.pauses;
-        let offer = |place| match task::is_paused(pauses, &place) {
-            Some(pause) => task::park(&place, pause, caller),
+        let offer = |place| match is_paused(pauses, &place) {
+            Some(pause) => park(&place, pause, caller),
             None => claim_place(&place, poll, lease, caller, &mut claimed.tasks),
         };
         let Some(mut locked) = locked else {
@@ -225,6 +226,39 @@ fn claim_place(place: &Place, poll: &Poll, lease: i64, caller: Oid, claimed: &mu
     } else {
         places::sweep(place);
     }
+    Taken::Swept
+}
+
+/// The pause that keeps the task at a place from being claimed, if there are any pauses.
+fn is_paused(pauses: bool, place: &Place) -> Option<i64> {
+    pauses.then(|| pauses::of_tasks(place.run_id)).flatten()
+}
+
+/// Takes a task that waits out of its queue until a pause is lifted: then its hint is in `ready`, and [`task::act_on_time`] puts it
+/// back. As the engine.
+fn park(place: &Place, pause: i64, caller: Oid) -> Taken {
+    let Some(mut task) = tasks::try_lock(place.run_id, place.n, caller) else {
+        return Taken::No;
+    };
+    if task.status == Status::Waiting && task.seq == place.seq {
+        // It is being lifted: pollers are woken when it is.
+        if !pauses::hold(pause) {
+            return Taken::No;
+        }
+        task.status = Status::Retrying;
+        task.queued_at = tasks::PARKED;
+        let due = task::next(&task).map(|(at, _)| at).filter(|at| *at < tasks::PARKED);
+        task::set_timer(&mut task, due);
+        tasks::update(&task);
+        pauses::park(
+            pause,
+            task.run_id,
+            Some(task::unit(&task)),
+            task.owner,
+            i32::from(task.priority),
+        );
+    }
+    places::sweep(place);
     Taken::Swept
 }
 

@@ -1,7 +1,7 @@
 //! Starting a workflow.
 
-use crate::engine::admission::{self, Seat};
-use crate::engine::{calls, define, step};
+use crate::engine::seats::{self, Seat};
+use crate::engine::{backlog, calls, define, step};
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, scope};
@@ -65,7 +65,7 @@ pub(crate) struct Queueing {
 /// Starts a workflow that takes its turn in a queue; returns its id, or that of the instance that is open there under the same
 /// key for duplicates.
 pub(crate) fn start_in_queue(start: Start, queueing: &Queueing) -> Result<String, Error> {
-    admission::check(&queueing.queue, queueing.key.as_deref(), queueing.dedup.as_deref())?;
+    seats::check(&queueing.queue, queueing.key.as_deref(), queueing.dedup.as_deref())?;
     insert(start, Some(queueing), None, 0)
 }
 
@@ -119,7 +119,7 @@ fn make_ready(run: &NewRun, seat: Option<&Seat>) {
             hints::timer(at);
         }
         None => match seat {
-            Some(seat) => seat.queue(admission::one(places::whole(run.run_id)), run.created_at),
+            Some(seat) => seat.queue(seats::one(places::whole(run.run_id)), run.created_at),
             None => {
                 ready::insert(run.owner, run.priority, run.run_id);
                 hints::ready(run.owner);
@@ -246,7 +246,7 @@ fn insert(start: Start, queueing: Option<&Queueing>, parent: Option<Parent>, dep
             return check_same(&id, &existing, &start, &resolved.function, owner).map(|()| id.clone());
         }
         if let Some((seat, queueing)) = seat.as_ref().zip(queueing) {
-            admission::make_room(&seat.queue, &queueing.queue, owner)?;
+            backlog::make_room(&seat.queue, &queueing.queue, owner)?;
         }
         make_ready(&run, seat.as_ref());
         Ok(id.clone())

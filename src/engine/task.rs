@@ -9,13 +9,13 @@ use std::collections::HashMap;
 use pg_workflow_core::lease::{Due, Limits, Stand};
 use pg_workflow_core::policy::{RetryPolicy, Verdict};
 
-use crate::engine::admission::{self, Taken};
 use crate::engine::calls::{self, deliver, with_history};
 use crate::engine::history::{History, Want};
 use crate::engine::start::PRIORITIES;
 use crate::engine::step::Attempt;
 use crate::engine::turn::{End, Turn};
-use crate::engine::{rehearsal, send, step};
+use crate::engine::{admission, backlog, rehearsal, seats, send, step};
+
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::errdata::unpack;
@@ -24,7 +24,7 @@ use crate::store::branches::Branch;
 use crate::store::places::{self, Place};
 use crate::store::steps::{self, Kind, StepStatus};
 use crate::store::tasks::{self, NewTask, Status, Task};
-use crate::store::{answers, dedup, pauses, queues, timers};
+use crate::store::{answers, dedup, queues, timers};
 
 /// Arguments of `wf_task`, without its name.
 pub(crate) struct TaskCall {
@@ -42,7 +42,7 @@ pub(crate) struct TaskCall {
 
 impl TaskCall {
     pub(crate) fn to_request(&self) -> Result<Json, Error> {
-        admission::check(&self.queue, self.key.as_deref(), self.dedup.as_deref())?;
+        seats::check(&self.queue, self.key.as_deref(), self.dedup.as_deref())?;
         if self.priority.is_some_and(|priority| !PRIORITIES.contains(&priority)) {
             let expected = format!("from {} to {}", PRIORITIES.start(), PRIORITIES.end());
             return Err(Error::WrongArgument {
@@ -137,7 +137,7 @@ impl Turn {
         {
             return Ok(());
         }
-        if let Err(full) = admission::make_room(&queue, &name, owner) {
+        if let Err(full) = backlog::make_room(&queue, &name, owner) {
             dedup.map(|key| dedup::end(key, unit.run_id, unit.n));
             return Err(full);
         }
@@ -188,7 +188,7 @@ impl Told {
 
 // --- how a task goes on ----------------------------------------------------------------------------------------------
 
-fn unit(task: &Task) -> Branch {
+pub(super) fn unit(task: &Task) -> Branch {
     tasks::unit(task.run_id, task.n)
 }
 
@@ -299,42 +299,6 @@ pub(super) fn drop_waiting(place: &Place, owner: Oid, error: &PgError, now: Time
     }
 }
 
-/// The pause that keeps the task at a place from being claimed, if there are any pauses.
-pub(super) fn is_paused(pauses: bool, place: &Place) -> Option<i64> {
-    pauses.then(|| pauses::of_tasks(place.run_id)).flatten()
-}
-
-/// When a task is queued again that a pause holds: when that is lifted.
-const PARKED: Timestamp = Timestamp::MAX;
-
-/// Takes a task that waits out of its queue until a pause is lifted: then its hint is in `ready`, and [`act_on_time`] puts it
-/// back. As the engine.
-pub(super) fn park(place: &Place, pause: i64, caller: Oid) -> Taken {
-    let Some(mut task) = tasks::try_lock(place.run_id, place.n, caller) else {
-        return Taken::No;
-    };
-    if task.status == Status::Waiting && task.seq == place.seq {
-        // It is being lifted: pollers are woken when it is.
-        if !pauses::hold(pause) {
-            return Taken::No;
-        }
-        task.status = Status::Retrying;
-        task.queued_at = PARKED;
-        let due = next(&task).map(|(at, _)| at).filter(|at| *at < PARKED);
-        set_timer(&mut task, due);
-        tasks::update(&task);
-        pauses::park(
-            pause,
-            task.run_id,
-            Some(unit(&task)),
-            task.owner,
-            i32::from(task.priority),
-        );
-    }
-    places::sweep(place);
-    Taken::Swept
-}
-
 /// An attempt has ended without a result: once more, or never again. As the engine.
 pub(super) fn attempt_failed(task: &mut Task, error: &PgError, retryable: bool, delay: Option<i64>, now: Timestamp) {
     let policy = task.retry.as_ref().and_then(|json| calls::read_policy(json).ok());
@@ -436,7 +400,7 @@ pub(super) fn act_on_time(unit: Branch) {
         .into()
     };
     match due {
-        None if task.status == Status::Retrying && task.queued_at == PARKED => queue(&mut task, now),
+        None if task.is_parked() => queue(&mut task, now),
         None => settle(&mut task),
         Some(Due::Queue) => queue(&mut task, now),
         Some(Due::NotStarted) => fail_for_good(&mut task, &timeout("was not started", limits.start), now),

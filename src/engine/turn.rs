@@ -20,7 +20,7 @@ use crate::engine::passage::Passage;
 use crate::engine::recall::Recall;
 use crate::engine::replay::{self, Call};
 use crate::engine::step::Attempt;
-use crate::engine::{admission, child, limits, send, task};
+use crate::engine::{child, limits, seats, send, task};
 use crate::error::Error;
 use crate::hub::{hints, slots};
 use crate::pg::{Json, PgError, Timestamp, catalog, clock, interrupt, process, scope, txn};
@@ -89,7 +89,7 @@ pub(crate) fn give_up(run: &Locked, error: &PgError) {
     let now = clock();
     steps::abandon(run.run_id, now);
     task::withdraw(run.run_id, None, now);
-    admission::withdraw_all(run.run_id);
+    seats::withdraw_all(run.run_id);
     child::release(run);
     let error = Json::from_value(&error.to_json());
     end(run, run.started_at.unwrap_or(now), Status::Failed, None, Some(&error));
@@ -113,7 +113,7 @@ fn end(run: &Locked, started: Timestamp, status: Status, result: Option<&Json>, 
     }
     hints::ended(run.run_id);
     if status != Status::Continued {
-        admission::end_run(run);
+        seats::end_run(run);
     }
     if let Some(parent) = run.parent.filter(|_| status != Status::Continued) {
         // Where in the child it was stands with the child; through many parents it would grow beyond reading.
@@ -301,7 +301,7 @@ impl Turn {
         let too_late = |start_by| start_by <= now && self.run.status == Status::Pending;
         let late = self.expired(now) || self.run.start_by.is_some_and(too_late);
         let goes = late || self.cancel.is_some() || self.terms.single || self.run.status == Status::Compensating;
-        goes || admission::admits_run(&self.run, now)
+        goes || seats::admits_run(&self.run, now)
     }
 
     pub(super) fn load_code(&mut self) -> Result<Rc<Code>, PgError> {

@@ -6,7 +6,7 @@ use crate::engine::ask::Ask;
 use crate::engine::code::Code;
 use crate::engine::history::History;
 use crate::engine::turn::{End, Turn, cancellation};
-use crate::engine::{admission, child, map, task};
+use crate::engine::{child, map, seats, task};
 use crate::hub::hints;
 use crate::pg::value::timestamp_text;
 use crate::pg::{Interval, Json, Timestamp};
@@ -74,7 +74,7 @@ impl Turn {
             }
             match kind {
                 Kind::Task => task::withdraw(self.run.run_id, Some(n), now),
-                Kind::Step | Kind::Map => admission::withdraw(history.row(position).request.as_ref(), run_id, n),
+                Kind::Step | Kind::Map => seats::withdraw(history.row(position).request.as_ref(), run_id, n),
                 _ => {}
             }
         }

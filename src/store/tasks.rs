@@ -95,6 +95,9 @@ impl Status {
     }
 }
 
+/// When a task is queued again that a pause holds: when that is lifted.
+pub(crate) const PARKED: Timestamp = Timestamp::MAX;
+
 /// A task that this transaction has locked, with what its call and its queue say.
 pub(crate) struct Task {
     pub(crate) run_id: RunId,
@@ -136,6 +139,13 @@ pub(crate) struct Task {
     pub(crate) key: String,
     /// The role that was asked about may claim from the queue.
     pub(crate) allowed: bool,
+}
+
+impl Task {
+    /// A pause holds it.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.status == Status::Retrying && self.queued_at == PARKED
+    }
 }
 
 fn read(row: &Row) -> Task {

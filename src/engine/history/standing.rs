@@ -1,7 +1,7 @@
 //! What a run stands at, by its history: which calls are open, what has become of those that were begun.
 
 use super::{Entry, History, describe, row_error};
-use crate::engine::{admission, task};
+use crate::engine::{seats, task};
 use crate::pg::{Json, PgError, Timestamp};
 use crate::store::steps::{self, Kind, StepRow, StepStatus};
 
@@ -128,7 +128,7 @@ impl History {
             row.due_at = None;
             match row.kind {
                 Kind::Task => task::withdraw(self.run, Some(row.n), now),
-                Kind::Step | Kind::Map => admission::withdraw(row.request.as_ref(), self.run, row.n),
+                Kind::Step | Kind::Map => seats::withdraw(row.request.as_ref(), self.run, row.n),
                 _ => {}
             }
         }
