@@ -283,3 +283,41 @@ fn a_paused_instance_does_not_begin_it() {
     assert_eq!(db.result("g"), json!(["after"]));
     assert_eq!(log(&mut db), "before begin begin end after");
 }
+
+#[test]
+fn a_copy_and_a_promoted_standby_know_that_its_process_is_not_theirs() {
+    let cluster = Cluster::new();
+    let mut source = cluster.database("source");
+    source.run(HALVES);
+    source.run(&format!("SELECT wf_start('flow', '{QUICK}', id => 'f')"));
+    source.in_step("f", "halves");
+    let standby = cluster.standby();
+    let dump = cluster.socket().join("dump.sql");
+    let program = |name: &str| {
+        let mut command = program(name);
+        command.arg("-h").arg(cluster.socket()).args(["-U", "postgres"]);
+        command
+    };
+    check(program("pg_dump").args(["-d", "source", "-f"]).arg(&dump));
+    cluster.admin().run("CREATE DATABASE target");
+    let mut psql = program("psql");
+    check(psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "target", "-f"]).arg(&dump));
+
+    // In the same server, where the process of the original goes on.
+    let mut target = cluster.connect("target", "postgres");
+    throughout(Duration::from_secs(1), "the copy waits to be adopted", || {
+        target.one::<String>("SELECT status FROM wf.branches") == "running"
+    });
+    target.run("SELECT wf_adopt()");
+    assert_eq!(target.result("f"), json!(["after"]));
+    assert_eq!(log(&mut target), "before begin begin end after");
+    assert_eq!(log(&mut source), "before begin");
+
+    let mut copy = standby.connect("source", "postgres");
+    drop((source, target));
+    cluster.kill9();
+    assert_eq!(copy.one::<String>("SELECT status FROM wf.branches"), "running");
+    assert!(copy.one::<bool>("SELECT pg_promote()"));
+    assert_eq!(copy.result("f"), json!(["after"]));
+    assert_eq!(log(&mut copy), "before begin begin end after");
+}
