@@ -101,9 +101,14 @@ fn another_process_takes_over_when_one_is_terminated() {
         db.run(&format!("SELECT pg_terminate_backend({pid})"));
         assert_eq!(db.result(id), json!(["after"]));
         assert_eq!(log(&mut db), "before begin begin end after");
-        assert_eq!(db.one::<i64>("SELECT count(DISTINCT pid) FROM log WHERE what = 'begin'"), 2);
         assert_eq!(
-            db.one::<i32>(&format!("SELECT attempt FROM wf.steps WHERE id = '{id}' AND name = 'halves'")),
+            db.one::<i64>("SELECT count(DISTINCT pid) FROM log WHERE what = 'begin'"),
+            2
+        );
+        assert_eq!(
+            db.one::<i32>(&format!(
+                "SELECT attempt FROM wf.steps WHERE id = '{id}' AND name = 'halves'"
+            )),
             2
         );
     }
@@ -136,10 +141,7 @@ fn a_cancel_interrupts_it() {
     });
     assert_eq!(log(&mut db), "before begin");
     eventually(SOON, "nothing is left of it", || db.count("wf_internal.commands") == 0);
-    assert_eq!(
-        db.one::<String>("SELECT status FROM wf_internal.branches"),
-        "cancelled"
-    );
+    assert_eq!(db.one::<String>("SELECT status FROM wf_internal.branches"), "cancelled");
     // The executor lives on.
     assert!(is_alive(pid));
     // One that comes before the command does not let it begin.
@@ -301,7 +303,10 @@ fn a_copy_and_a_promoted_standby_know_that_its_process_is_not_theirs() {
     check(program("pg_dump").args(["-d", "source", "-f"]).arg(&dump));
     cluster.admin().run("CREATE DATABASE target");
     let mut psql = program("psql");
-    check(psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "target", "-f"]).arg(&dump));
+    check(
+        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "target", "-f"])
+            .arg(&dump),
+    );
 
     // In the same server, where the process of the original goes on.
     let mut target = cluster.connect("target", "postgres");
@@ -320,4 +325,47 @@ fn a_copy_and_a_promoted_standby_know_that_its_process_is_not_theirs() {
     assert!(copy.one::<bool>("SELECT pg_promote()"));
     assert_eq!(copy.result("f"), json!(["after"]));
     assert_eq!(log(&mut copy), "before begin begin end after");
+}
+
+#[test]
+fn nothing_of_its_session_stays() {
+    // One process for all of it.
+    let cluster = Cluster::with(&["pg_workflow.max_executors = 1"]);
+    let mut db = cluster.admin();
+    db.run(
+        "CREATE ROLE bob;
+         CREATE TABLE seen (pid int DEFAULT pg_backend_pid(), what text);
+         CREATE FUNCTION look() RETURNS void LANGUAGE sql AS $$
+             INSERT INTO seen (what) SELECT concat_ws(' ', current_user, session_user, current_setting('role'),
+                 current_setting('work_mem'), current_setting('search_path'), current_setting('default_transaction_read_only'),
+                 to_regclass('pg_temp.left_over'),
+                 (SELECT count(*) FROM pg_prepared_statements), (SELECT count(*) FROM pg_cursors),
+                 (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'),
+                 (SELECT count(*) FROM pg_listening_channels()))
+         $$;
+         CREATE FUNCTION flow() RETURNS text LANGUAGE plpgsql AS $$
+         DECLARE leaves text[] := ARRAY[
+             'SET work_mem = ''1234 kB''', 'SET search_path = nowhere', 'SET ROLE bob', 'SET SESSION AUTHORIZATION bob',
+             'SET default_transaction_read_only = on', 'CREATE TEMP TABLE left_over ()', 'PREPARE p AS SELECT 1',
+             'DECLARE c CURSOR WITH HOLD FOR SELECT 1', 'SELECT pg_advisory_lock(4711)', 'LISTEN c',
+             'SET ROLE bob; SELECT 1 / 0', 'SET SESSION AUTHORIZATION bob; COMMIT; SELECT 1 / 0'];
+         BEGIN
+             PERFORM wf_step('look', 'look');
+             FOR i IN 1..cardinality(leaves) LOOP
+                 BEGIN
+                     PERFORM wf_step('leave', leaves[i], transactional => false);
+                 EXCEPTION WHEN division_by_zero THEN
+                     NULL;
+                 END;
+                 PERFORM wf_step('look', 'look');
+             END LOOP;
+             RETURN 'done';
+         END $$;
+         SELECT wf_start('flow', id => 'f')",
+    );
+    assert_eq!(db.result("f"), json!("done"));
+    assert_eq!(db.count("seen"), 13);
+    let seen = db.all::<String>("SELECT DISTINCT what FROM seen");
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(db.count("(SELECT DISTINCT pid FROM seen) s"), 1);
 }
