@@ -10,6 +10,7 @@ use pg_workflow_core::batch::PATIENCE;
 use pg_workflow_core::policy::Verdict;
 
 use crate::engine::code::Code;
+use crate::engine::command::Begin;
 use crate::engine::history::History;
 use crate::engine::recall::Recall;
 use crate::engine::step::{self, Attempt, StepSpec};
@@ -28,7 +29,9 @@ use crate::store::{answers, ready, timers};
 pub(crate) fn take(locked: &LockedBranch, run: Locked, terms: Terms, recall: &Rc<Recall>) -> Ended {
     let now = clock();
     let mut turn = Turn::new(run, terms, Rc::clone(recall), now);
-    let end = if !locked.open || locked.due_at.is_some_and(|due| due > now) {
+    let end = if locked.running {
+        turn.found_running(locked)
+    } else if !locked.open || locked.due_at.is_some_and(|due| due > now) {
         // Its call has ended without it, or the hint is an old one.
         if !locked.open {
             seats::end_attempt(locked, &turn.run);
@@ -106,7 +109,7 @@ impl Turn {
         Ok(())
     }
 
-    fn attempt_branch(&mut self, code: &Code, locked: &LockedBranch) -> End {
+    fn attempt_branch(&mut self, code: &Rc<Code>, locked: &LockedBranch) -> End {
         let name = &locked.name;
         let request = locked.request.clone().unwrap_or_else(Json::null);
         let spec = StepSpec::from_request(&request, Some(locked.input.clone().unwrap_or_else(Json::null)));
@@ -114,23 +117,41 @@ impl Turn {
             Some(error) => (Attempt::Failed(error), clock()),
             None => match rehearsal::answer_branch(locked) {
                 Some(attempt) => (attempt, clock()),
+                None if !spec.transactional => match self.begin_command(code, locked, &spec) {
+                    Begin::Ended(attempt) => (attempt, clock()),
+                    Begin::Left(end) => return end,
+                },
                 None => {
                     let Some(patience) = self.patience(name) else {
                         return End::Alone;
                     };
-                    self.attempt(code, name, &spec, patience, locked.started_at)
+                    let (attempt, started) = self.attempt(code, name, &spec, patience, locked.started_at);
+                    if matches!(attempt, Attempt::Done(_)) {
+                        let took = clock() - started;
+                        self.recall.pace(|pace| pace.observe_step(self.run.def_id, name, took));
+                    }
+                    (attempt, started)
                 }
             },
         };
+        self.conclude(code, locked, &spec, attempt, started)
+    }
+
+    /// Writes what has become of an attempt.
+    pub(super) fn conclude(
+        &mut self,
+        code: &Code,
+        locked: &LockedBranch,
+        spec: &StepSpec,
+        attempt: Attempt,
+        started: Timestamp,
+    ) -> End {
         self.wrote = true;
-        let took = clock() - started;
+        let name = &locked.name;
         let first = locked.started_at.unwrap_or(started);
-        let until = limits::step_until(code, &spec, first);
+        let until = limits::step_until(code, spec, first);
         match attempt {
-            Attempt::Done(done) => {
-                self.recall.pace(|pace| pace.observe_step(self.run.def_id, name, took));
-                self.end_branch(locked, StepStatus::Completed, done.result.as_ref(), None, started)
-            }
+            Attempt::Done(done) => self.end_branch(locked, StepStatus::Completed, done.result.as_ref(), None, started),
             Attempt::TakesLong => {
                 self.recall
                     .pace(|pace| pace.observe_step(self.run.def_id, name, PATIENCE));
@@ -142,18 +163,22 @@ impl Turn {
                 self.end_branch(locked, StepStatus::Cancelled, None, Some(&error), started)
             }
             // The run's own timer ends the run.
-            Attempt::Expired => {
+            Attempt::Expired if !locked.running => {
                 seats::end_attempt(locked, &self.run);
                 End::Settled
             }
+            Attempt::Expired => {
+                let error = Error::StepCutOff(name.clone()).into();
+                self.end_branch(locked, StepStatus::Cancelled, None, Some(&error), started)
+            }
             Attempt::OutOfTime { made } => {
                 let attempts = locked.attempt + i32::from(made);
-                let error = limits::step_timeout(code, &spec, name, attempts, first, None);
+                let error = limits::step_timeout(code, spec, name, attempts, first, None);
                 self.end_branch(locked, StepStatus::Failed, None, Some(&error), started)
             }
-            Attempt::Failed(error) => match step::verdict(code, &spec, locked.attempt + 1, &error) {
+            Attempt::Failed(error) => match step::verdict(code, spec, locked.attempt + 1, &error) {
                 Verdict::Retry(delay) if until.is_some_and(|until| clock().saturating_add(delay) >= until) => {
-                    let error = limits::step_timeout(code, &spec, name, locked.attempt + 1, first, Some(&error));
+                    let error = limits::step_timeout(code, spec, name, locked.attempt + 1, first, Some(&error));
                     self.end_branch(locked, StepStatus::Failed, None, Some(&error), started)
                 }
                 Verdict::Retry(delay) => self.retry_branch(locked, &error, started, delay),
@@ -181,7 +206,7 @@ impl Turn {
         End::Settled
     }
 
-    fn end_branch(
+    pub(super) fn end_branch(
         &mut self,
         locked: &LockedBranch,
         status: StepStatus,

@@ -190,6 +190,7 @@ impl StepCall {
         };
         Ok(StepSpec {
             apart,
+            transactional: self.transactional,
             target: self.target,
             input: self.input,
             retry: self.retry.map(|json| read_policy(&json)).transpose()?,
@@ -247,6 +248,7 @@ impl StepSpec {
                 key,
                 ttl: micros("cache_ttl"),
             }),
+            transactional: field("transactional").is_none(),
             apart: None,
         }
     }
