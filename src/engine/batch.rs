@@ -224,8 +224,7 @@ impl Batcher {
                 }
             }
             for queue in to_serve {
-                self.serve(queue, &tickets, &mut served);
-                turns += 1;
+                turns += u32::from(self.serve(queue, &tickets, &mut served, turns == 0));
             }
         }
         let passed = tickets
@@ -239,9 +238,9 @@ impl Batcher {
         Found::Turns
     }
 
-    /// Serves a queue that hints have named, which stay if another has it locked: then it is left aside until the end of the
-    /// other's transaction.
-    fn serve(&mut self, queue: i32, tickets: &[Ticket], served: &mut Vec<Ticket>) {
+    /// Serves a queue that hints have named, which stay if another has it locked. If there is nothing else to do (`alone`) it is
+    /// left aside until the end of the other's transaction.
+    fn serve(&mut self, queue: i32, tickets: &[Ticket], served: &mut Vec<Ticket>, alone: bool) -> bool {
         let unit = queues::unit(queue);
         let done = admission::serve(queue, self.owner) || {
             // Announced first: it may have been let go of in between.
@@ -250,9 +249,10 @@ impl Batcher {
         };
         if done {
             served.extend(tickets.iter().filter(|ticket| ticket.branch == Some(unit)));
-        } else {
+        } else if alone {
             self.lifting.push(unit.run_id);
         }
+        done
     }
 
     /// Parks the hints of a paused run, or of a branch of one. Last in a batch: whoever lifts a pause waits for the lock that it
