@@ -340,6 +340,9 @@ impl Error {
                 ..
             }) => "Give a result, or a failure, or both.".into(),
             CannotWait { hint, .. } => (*hint).into(),
+            QueueFull { dropped: false, .. } => {
+                "Come again when it is shorter, or raise its limit: wf_queue(name, max_backlog => ...).".into()
+            }
             TestWithoutEnd { .. } => "Stop it with until => ..., or raise max_turns.".into(),
             UnknownWorkflow(_) => {
                 "A workflow is a function, found by the search_path, or a name given by wf_define.".into()
