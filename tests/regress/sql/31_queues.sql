@@ -247,6 +247,16 @@ SELECT id, status, waiting_for FROM wf.workflows WHERE id IN ('t2', 't3') ORDER 
 SELECT wf_signal('t1', 'go');
 SELECT wf_result('t2', wait => '10 s'), wf_result('t3', wait => '10 s');
 SELECT name, kind, status, attempt, result FROM wf.steps WHERE id = 't2';
+-- One that is not transactional.
+CREATE FUNCTION command(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN RETURN wf_step('v', 'VACUUM claimed', transactional => false, queue => 'steps'); END $$;
+SELECT wf_start('waiter', id => 'v1', queue => 'steps');
+SELECT soon($$ wf_status('v1') = 'waiting' $$);
+SELECT wf_start('command', id => 'v2');
+SELECT soon($$ waiting('steps') = 1 $$);
+SELECT wf_signal('v1', 'go');
+SELECT wf_result('v2', wait => '10 s');
+SELECT waiting, running FROM wf.queues WHERE name = 'steps';
 -- What is dropped for a later one may be an instance, or a step.
 SELECT wf_queue('drops', max_backlog => 1, overflow => 'drop_oldest', paused => true);
 SELECT wf_start('plain', id => 'o1', queue => 'drops'), wf_start('plain', id => 'o2', queue => 'drops');
