@@ -476,9 +476,9 @@ impl Batcher {
     /// deferred constraint, say): it is run again with a commit behind each step, and the step whose commit fails then
     /// counts as failed with that error. If it fails even so, no step has done it: the run itself fails.
     pub(crate) fn failed(&mut self, error: PgError) -> i64 {
-        if self.recall.take_command().is_some() {
-            slots::drop_command(false);
-        }
+        // That it runs was rolled back with the rest.
+        self.recall.take_command();
+        slots::drop_command(false);
         slots::set_unoccupied();
         self.failures += 1;
         match self.last_single.take() {
