@@ -10,13 +10,14 @@ cd "$REPO/clients/python"
 PYTHON=${PYTHON:-/usr/bin/python3}
 venv=$REPO/target/clients/venv-$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-if [[ ! -x $venv/bin/pytest || pyproject.toml -nt $venv/bin/pytest ]]; then
+# Marked when it is complete.
+if [[ pyproject.toml -nt $venv/ready ]]; then
     say "installing what the tests need into $venv"
     "$PYTHON" -m venv --clear "$venv"
     # Groups of dependencies came with pip 25.1.
     "$venv/bin/pip" install -q --upgrade 'pip>=25.1'
     "$venv/bin/pip" install -q --group dev
-    touch "$venv/bin/pytest"
+    touch "$venv/ready"
 fi
 # What is tested is what users install: the built package.
 "$venv/bin/pip" install -q --force-reinstall --no-deps .
