@@ -88,8 +88,7 @@ async function main(): Promise<void> {
     worker.concurrency = args.concurrency ?? worker.concurrency;
     worker.graceMs = args.graceMs ?? worker.graceMs;
     worker.log = args.logLevel === undefined ? worker.log : stderrLogger(args.logLevel);
-    let signals = 0;
-    const stop = () => void worker.stop(signals++ === 0 ? {} : { graceMs: 0 });
+    const stop = () => void worker.stop();
     process.on("SIGTERM", stop).on("SIGINT", stop);
     await worker.run();
 }

@@ -131,7 +131,7 @@ export class Client {
         if (typeof target === "object" && typeof target.query === "function") {
             this.#db = target as Queryable;
         } else {
-            this.#own = newPool(connectionConfig(target as string | ConnectionOptions));
+            this.#own = newPool(connectionConfig(target as string | ConnectionOptions, "pg_workflow"));
             this.#db = this.#own;
         }
     }

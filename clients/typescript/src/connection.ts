@@ -17,12 +17,13 @@ export interface ConnectionOptions {
 }
 
 /** What `pg` is to be told: ours where the caller has said nothing. */
-export function connectionConfig(target: string | ConnectionOptions): pg.ClientConfig {
+export function connectionConfig(target: string | ConnectionOptions, application: string): pg.ClientConfig {
     const options = typeof target === "string" ? { connectionString: target } : target;
     return {
-        fallback_application_name: "pg_workflow",
+        fallback_application_name: application,
         connectionTimeoutMillis: 10_000,
         keepAlive: true,
+        keepAliveInitialDelayMillis: 30_000,
         ...options,
     } as pg.ClientConfig;
 }

@@ -1,5 +1,7 @@
 // Tells the server what has become of tasks, until it has taken it.
 
+import { setImmediate as nextTurn } from "node:timers/promises";
+
 import { isTransient } from "./errors.js";
 import { describe, type Logger } from "./log.js";
 import { Backoff } from "./pause.js";
@@ -14,11 +16,16 @@ export interface Failure {
     detail?: string | undefined;
 }
 
-interface Report {
-    /** The token. */
-    task: string;
+/** Of whom something is reported. */
+export interface Reported {
+    name: string;
+    token: string;
     /** For the log. */
     label: string;
+}
+
+interface Report {
+    task: Reported;
     /** A result as JSON text, or null for none; or a failure. */
     outcome: string | null | Failure;
     done: () => void;
@@ -39,7 +46,7 @@ export class Reporter {
     readonly #backoff = new Backoff();
     readonly #abandoned = new AbortController();
     #queue: Report[] = [];
-    #sending = false;
+    #sending: Promise<void> | undefined;
 
     constructor(db: Queryable, log: Logger) {
         this.#db = db;
@@ -47,13 +54,13 @@ export class Reporter {
     }
 
     /** Reports a result, given as JSON text. Ends when the server has taken or refused it; never fails. */
-    complete(task: string, label: string, result: string | null): Promise<void> {
-        return this.#report(task, label, result);
+    complete(task: Reported, result: string | null): Promise<void> {
+        return this.#report(task, result);
     }
 
     /** Reports that an attempt has failed. Ends and fails as `complete`. */
-    fail(task: string, label: string, failure: Failure): Promise<void> {
-        return this.#report(task, label, failure);
+    fail(task: Reported, failure: Failure): Promise<void> {
+        return this.#report(task, failure);
     }
 
     /** Stops trying: what has not got through is dropped. */
@@ -61,15 +68,17 @@ export class Reporter {
         this.#abandoned.abort();
     }
 
-    #report(task: string, label: string, outcome: Report["outcome"]): Promise<void> {
+    #report(task: Reported, outcome: Report["outcome"]): Promise<void> {
         return new Promise((done) => {
-            this.#queue.push({ task, label, outcome, done });
-            if (!this.#sending) {
-                this.#sending = true;
-                // What ends in the same moment goes together; what ends while that is on its way goes together next.
-                setImmediate(() => void this.#send());
-            }
+            this.#queue.push({ task, outcome, done });
+            // What ends in the same moment goes together; what ends while that is on its way goes together next.
+            this.#sending ??= nextTurn().then(() => this.#send());
         });
+    }
+
+    /** Until all has been reported, or given up. */
+    async idle(): Promise<void> {
+        await this.#sending;
     }
 
     async #send(): Promise<void> {
@@ -82,7 +91,7 @@ export class Reporter {
             this.#queue = this.#queue.filter((report) => !isFailure(report));
             await Promise.all(failures.map((report) => this.#fail(report, report.outcome as Failure)));
         }
-        this.#sending = false;
+        this.#sending = undefined;
     }
 
     /** Takes results out of the queue, as many as go in one statement. */
@@ -106,32 +115,33 @@ export class Reporter {
     async #complete(reports: Report[]): Promise<void> {
         const tasks = reports.map(({ task, outcome }) => {
             const result = outcome === null ? "" : `,"result":${outcome as string}`;
-            return `{"task":${JSON.stringify(task)}${result}}`;
+            return `{"task":${JSON.stringify(task.token)}${result}}`;
         });
         try {
             const text = "SELECT task, outcome FROM wf_complete(tasks => $1::jsonb)";
             const rows = await this.#persist(() => query(this.#db, text, [`[${tasks.join(",")}]`]));
             const outcomes = new Map(rows.map((row) => [row["task"], row["outcome"]]));
             for (const report of reports) {
-                if (outcomes.get(report.task) === "lost") {
-                    this.#log.warn(`${report.label}: its result comes too late, the task is not this worker's any more`);
+                if (outcomes.get(report.task.token) === "lost") {
+                    this.#log.warn(`${report.task.label}: its result comes too late, the task is not this worker's any more`);
                 }
                 report.done();
             }
         } catch (error) {
-            if (reports.length > 1) {
+            const [report] = reports;
+            if (reports.length > 1 || !report) {
                 // One of them has spoilt it for all.
-                for (const report of reports) {
-                    await this.#complete([report]);
+                for (const each of reports) {
+                    await this.#complete([each]);
                 }
             } else if (isFinal(error)) {
-                reports.forEach((report) => this.#drop(report, error));
+                this.#drop(report, error);
             } else {
                 // The work is done: another attempt would do it once more, for the same result.
-                const message = `result was refused: ${describe(error)}`;
+                const message = `result of task "${report.task.name}" was refused: ${describe(error)}`;
+                this.#log.error(`${report.task.label}: ${message}`);
                 const { detail } = error as { detail?: string };
-                const failure = { message, retryable: false, sqlstate: codeOf(error), detail };
-                await Promise.all(reports.map((report) => this.#fail(report, failure)));
+                await this.#fail(report, { message, retryable: false, detail });
             }
         }
     }
@@ -139,21 +149,21 @@ export class Reporter {
     async #fail(report: Report, failure: Failure, isLast = false): Promise<void> {
         try {
             const { message, retryable, delay, sqlstate = "WF008", detail } = failure;
-            const values = [report.task, clean(message), retryable, interval(delay), sqlstate, detail && clean(detail)];
+            const values = [report.task.token, clean(message), retryable, interval(delay), sqlstate, detail && clean(detail)];
             await this.#persist(() => query(this.#db, FAIL, values));
             report.done();
         } catch (error) {
             if (isLast || isFinal(error)) {
                 this.#drop(report, error);
             } else {
-                this.#log.error(`${report.label}: its failure was refused, and is reported in short: ${describe(error)}`);
+                this.#log.error(`${report.task.label}: its failure was refused, and is reported in short: ${describe(error)}`);
                 await this.#fail(report, { message: failure.message.slice(0, SHORT), retryable: failure.retryable }, true);
             }
         }
     }
 
     #drop(report: Report, error: unknown): void {
-        this.#log.warn(`${report.label}: its report was dropped: ${describe(error)}`);
+        this.#log.warn(`${report.task.label}: its report was dropped: ${describe(error)}`);
         report.done();
     }
 

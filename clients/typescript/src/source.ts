@@ -16,6 +16,8 @@ export interface Batch {
     tasks: Claimed[];
     /** The server's time, in milliseconds: its clock need not be ours. */
     now: number;
+    /** The lease that was asked for, in milliseconds; a task may have a shorter one. */
+    lease: number;
 }
 
 export interface Source {
@@ -28,7 +30,10 @@ export interface Source {
 
 const CALL = `CALL wf_poll(queues => $1::text[], wait => $2::interval, result => NULL, worker => $3, max => $4::integer,
     lease => $5::interval)`;
-const POLL = `SELECT to_jsonb(t) AS task, 1000 * extract(epoch FROM clock_timestamp()) AS now
+const MEET = `SELECT pg_backend_pid() AS pid, 1000 * extract(epoch FROM clock_timestamp()) AS now,
+    1000 * extract(epoch FROM $1::interval) AS lease`;
+const POLL = `SELECT to_jsonb(t) AS task, 1000 * extract(epoch FROM clock_timestamp()) AS now,
+    1000 * extract(epoch FROM $4::interval) AS lease
     FROM wf_poll(queues => $1::text[], worker => $2, max => $3::integer, lease => $4::interval) AS t`;
 
 /** By `CALL wf_poll`, on a connection of its own. */
@@ -42,6 +47,7 @@ export class WaitingSource implements Source {
     #pid: string | null = null;
     /** What the server's clock is before ours, which counts from somewhere. */
     #offset = 0;
+    #lease = 0;
     #polling = false;
 
     /** `control`: connections by which the wait is interrupted. */
@@ -59,7 +65,7 @@ export class WaitingSource implements Source {
             const { queues, worker, lease } = this.#options;
             const [row] = await query(client, CALL, [queues, interval(WaitingSource.WAIT), worker, max, lease]);
             const tasks = JSON.parse(row?.["result"] ?? "[]") as Claimed[];
-            return { tasks, now: performance.now() + this.#offset };
+            return { tasks, now: performance.now() + this.#offset, lease: this.#lease };
         } catch (error) {
             await this.close();
             throw error;
@@ -96,8 +102,9 @@ export class WaitingSource implements Source {
             // A limit for statements of this role is not meant for a wait.
             await client.query("SET statement_timeout = 0");
             const asked = performance.now();
-            const [row] = await query(client, "SELECT pg_backend_pid() AS pid, 1000 * extract(epoch FROM clock_timestamp()) AS now", []);
+            const [row] = await query(client, MEET, [this.#options.lease]);
             this.#offset = Number(row?.["now"]) - (asked + performance.now()) / 2;
+            this.#lease = Number(row?.["lease"]);
             this.#pid = row?.["pid"] ?? null;
             return client;
         } catch (error) {
@@ -126,7 +133,7 @@ export class PollingSource implements Source {
         const { queues, worker, lease } = this.#options;
         const rows = await query(this.#db, POLL, [queues, worker, max, lease]);
         const tasks = rows.map((row) => JSON.parse(row["task"] ?? "null") as Json as unknown as Claimed);
-        return { tasks, now: Number(rows[0]?.["now"]) };
+        return { tasks, now: Number(rows[0]?.["now"]), lease: Number(rows[0]?.["lease"]) };
     }
 
     interrupt(): void {}

@@ -2,6 +2,7 @@
 
 import { type CancelReason, fromCall, isTransient, TaskCancelled } from "./errors.js";
 import { describe, type Logger } from "./log.js";
+import type { Batch } from "./source.js";
 import { type Json, one, type Queryable, toJson } from "./sql.js";
 
 /** What a handler is given beside the input. */
@@ -52,6 +53,8 @@ export interface Claimed {
 
 /** Signs of life in each lease. */
 const BEATS = 3;
+/** In milliseconds. */
+const SHORTEST_LEASE = 300;
 /** The longest that setTimeout can wait. */
 const LONGEST = 2 ** 31 - 1;
 
@@ -67,6 +70,10 @@ export class Running implements Task {
     readonly heartbeatDetails: Json | undefined;
     readonly signal: AbortSignal;
     readonly token: string;
+    /** The handler has come to its end. */
+    finished = false;
+    /** Whatever the handler does now does not count. */
+    handedBack = false;
     readonly #db: Queryable;
     readonly #log: Logger;
     readonly #abort = new AbortController();
@@ -77,8 +84,7 @@ export class Running implements Task {
     #unsent: string | null = null;
     #completed = false;
 
-    /** `now`: the server's time, in milliseconds. */
-    constructor(claimed: Claimed, now: number, db: Queryable, log: Logger) {
+    constructor(claimed: Claimed, { now, lease }: Omit<Batch, "tasks">, db: Queryable, log: Logger) {
         this.name = claimed.name;
         this.queue = claimed.queue_name;
         this.id = claimed.id;
@@ -92,7 +98,8 @@ export class Running implements Task {
         this.token = claimed.task;
         this.#db = db;
         this.#log = log;
-        this.#every = Math.max(10, (Date.parse(claimed.lease_until) - now) / BEATS);
+        // Whatever has become of the clocks meanwhile, between the shortest that makes sense and what was asked for.
+        this.#every = Math.min(Math.max(Date.parse(claimed.lease_until) - now, SHORTEST_LEASE), lease) / BEATS;
         this.#plan(this.#every);
         if (this.deadline) {
             const left = Math.max(0, this.deadline.getTime() - now);

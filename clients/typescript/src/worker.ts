@@ -8,14 +8,14 @@ import { isTransient, TaskFailed } from "./errors.js";
 import { describe, type Logger, stderrLogger } from "./log.js";
 import { Backoff, pause } from "./pause.js";
 import { type Failure, Reporter } from "./reporter.js";
-import { PollingSource, type Source, WaitingSource } from "./source.js";
+import { type Batch, PollingSource, type Source, WaitingSource } from "./source.js";
 import { type Duration, interval, toJson } from "./sql.js";
 import { type Claimed, Running, type Task } from "./task.js";
 
 export interface WorkerOptions {
     /** Of the server; default: from the environment (`PGHOST`, `PGUSER` ...). */
     connectionString?: string;
-    /** The same in parts, or with more options of `pg`. */
+    /** The same in parts, or more options of `pg`; what the string says goes first. */
     connection?: ConnectionOptions;
     /** Names of queues; those of the first are taken first. */
     queue: string | string[];
@@ -40,24 +40,26 @@ export interface WorkerOptions {
 
 export interface TaskOptions {
     /** Errors of these classes are failures for good: no other attempt is made. */
-    noRetryOn?: (abstract new (...args: never[]) => unknown)[];
+    noRetryOn?: ErrorClass | ErrorClass[];
 }
 
+export type ErrorClass = abstract new (...args: never[]) => unknown;
+
 export interface StopOptions {
-    /** Milliseconds in which tasks may end; what is left is handed back. */
+    /** Milliseconds in which tasks may end; what is left is handed back. Default: the worker's. */
     graceMs?: number;
 }
 
 // What an input is, only its handler knows.
-// biome-ignore lint/suspicious/noExplicitAny: as JSON.parse
 export type Handler<Input = any> = (task: Task, input: Input) => unknown;
 
 interface Registered {
     handler: Handler;
-    noRetryOn: NonNullable<TaskOptions["noRetryOn"]>;
+    noRetryOn: ErrorClass[];
 }
 
-/** After the time of grace: for what is still to be told to the server, in milliseconds. */
+/** After the time of grace, in milliseconds: for handlers that have been told to end, and for what is to be reported. */
+const LAST_MOMENT = 1_000;
 const LAST_WORDS = 5_000;
 /** A statement that has no answer after so many milliseconds: the connection is broken. */
 const ANSWER = 30_000;
@@ -83,10 +85,17 @@ export class Worker {
         this.queues = [options.queue].flat();
         this.concurrency = options.concurrency ?? 10;
         this.graceMs = options.graceMs ?? 30_000;
-        this.name = options.name ?? `${hostname()}:${process.pid}`;
+        this.name = options.name ?? `${hostname()} ${process.pid}`;
         this.log = options.log ?? stderrLogger("info");
         if (this.queues.length === 0) {
             throw new TypeError("a worker needs a queue");
+        }
+        this.#checkConcurrency();
+    }
+
+    #checkConcurrency(): void {
+        if (!Number.isInteger(this.concurrency) || this.concurrency < 1 || this.concurrency > 10_000) {
+            throw new RangeError("concurrency must be from 1 to 10000");
         }
     }
 
@@ -95,7 +104,7 @@ export class Worker {
         if (this.#handlers.has(name)) {
             throw new Error(`task "${name}" has a handler already`);
         }
-        this.#handlers.set(name, { handler, noRetryOn });
+        this.#handlers.set(name, { handler, noRetryOn: [noRetryOn].flat() });
         return this;
     }
 
@@ -107,18 +116,16 @@ export class Worker {
         if (this.#handlers.size === 0) {
             throw new Error("no task has a handler");
         }
-        if (!Number.isInteger(this.concurrency) || this.concurrency < 1 || this.concurrency > 10_000) {
-            throw new RangeError("concurrency must be from 1 to 10000");
-        }
+        this.#checkConcurrency();
         this.#run = this.#work();
         return this.#run;
     }
 
     /**
      * Claims no more tasks, lets those that are under way end within the time of grace, and hands back the rest, so that
-     * another worker takes them at once. Returns when `run` has come to its end.
+     * another worker takes them at once. Called again it waits no longer. Returns when `run` has come to its end.
      */
-    async stop({ graceMs = this.graceMs }: StopOptions = {}): Promise<void> {
+    async stop({ graceMs = this.#stopping.signal.aborted ? 0 : this.graceMs }: StopOptions = {}): Promise<void> {
         this.#beginStop(graceMs);
         // How it came to its end is said to who called it.
         await this.#run?.catch(() => {});
@@ -126,13 +133,14 @@ export class Worker {
 
     #beginStop(graceMs: number): void {
         this.#stopping.abort();
-        const timer = setTimeout(() => this.#graceOver.abort(), graceMs);
+        const timer = setTimeout(() => this.#graceOver.abort(), this.#run ? graceMs : 0);
         void this.#run?.catch(() => {}).then(() => clearTimeout(timer));
     }
 
     async #work(): Promise<void> {
         const { connectionString, connection, lease = "1 minute", wait = "call", pauseMs = 1_000 } = this.#options;
-        const config = connectionConfig({ ...(connectionString === undefined ? {} : { connectionString }), ...connection });
+        const application = `pg_workflow worker ${this.name}`;
+        const config = connectionConfig({ ...(connectionString === undefined ? {} : { connectionString }), ...connection }, application);
         const pool = newPool({ ...config, query_timeout: ANSWER, max: 3 });
         const options = { queues: this.queues, worker: this.name, lease: interval(lease) ?? "1 minute" };
         const source = wait === "call" ? new WaitingSource(config, pool, options) : new PollingSource(pool, options);
@@ -167,14 +175,14 @@ export class Worker {
                 continue;
             }
             try {
-                const { tasks, now } = await source.poll(room);
+                const { tasks, ...batch } = await source.poll(room);
                 if (away) {
                     this.log.info(`worker ${this.name}: the server is back`);
                 }
                 away = false;
                 backoff.reset();
                 for (const claimed of tasks) {
-                    this.#begin(claimed, now, pool, reporter);
+                    this.#begin(claimed, batch, pool, reporter);
                 }
                 if (tasks.length === 0 && pauseMs > 0) {
                     await pause(pauseMs, stopping);
@@ -193,8 +201,8 @@ export class Worker {
         }
     }
 
-    #begin(claimed: Claimed, now: number, pool: pg.Pool, reporter: Reporter): void {
-        const task = new Running(claimed, now, pool, this.log);
+    #begin(claimed: Claimed, batch: Omit<Batch, "tasks">, pool: pg.Pool, reporter: Reporter): void {
+        const task = new Running(claimed, batch, pool, this.log);
         this.#running.add(task);
         void this.#perform(task, claimed.input, reporter).then(() => {
             task.end();
@@ -207,74 +215,97 @@ export class Worker {
     async #perform(task: Running, input: unknown, reporter: Reporter): Promise<void> {
         const registered = this.#handlers.get(task.name);
         if (!registered) {
-            this.log.error(`${task.label}: no handler of this name`);
-            const message = `worker ${this.name} has no handler for task "${task.name}"`;
-            await reporter.fail(task.token, task.label, { message, retryable: true });
-            return;
+            const message = `worker "${this.name}" has no task "${task.name}"`;
+            this.log.error(`${task.label}: ${message}`);
+            const detail = `It has ${[...this.#handlers.keys()].sort().join(", ")}.`;
+            return reporter.fail(task, { message, retryable: true, detail });
         }
         let result: unknown;
+        let thrown: { error: unknown } | undefined;
         try {
             result = await registered.handler(task, input);
         } catch (error) {
-            if (task.cancelled) {
-                this.log.info(`${task.label}: given up, ${describe(task.signal.reason)}`);
-                return;
-            }
-            this.log.warn(`${task.label}: failed: ${(error instanceof Error && error.stack) || describe(error)}`);
-            await reporter.fail(task.token, task.label, failure(error, registered.noRetryOn));
-            return;
+            thrown = { error };
         }
-        if (task.completed) {
-            return;
+        task.finished = true;
+        if (task.handedBack || (!thrown && task.completed)) {
+            return undefined;
         }
-        if (task.cancelled && task.cancelled !== "deadline") {
-            this.log.info(`${task.label}: done, but ${describe(task.signal.reason)}`);
-            return;
+        if (task.cancelled && task.cancelled !== "stopped") {
+            this.log.info(`${task.label}: given up, ${describe(task.signal.reason)}`);
+            return undefined;
         }
-        await this.#complete(task, result, reporter);
+        if (!thrown) {
+            return this.#complete(task, result, reporter);
+        }
+        if (task.cancelled && !(thrown.error instanceof TaskFailed)) {
+            return this.#handBack(task, reporter);
+        }
+        const { error } = thrown;
+        this.log.warn(`${task.label}: failed: ${(error instanceof Error && error.stack) || describe(error)}`);
+        return reporter.fail(task, failure(error, registered.noRetryOn));
     }
 
-    async #complete(task: Running, result: unknown, reporter: Reporter): Promise<void> {
+    #complete(task: Running, result: unknown, reporter: Reporter): Promise<void> {
         let json: string | null;
         try {
             json = toJson(result);
         } catch (error) {
             // The work is done: another attempt would do it once more, for the same result.
-            const message = `result cannot be written as JSON: ${describe(error)}`;
+            const message = `result of task "${task.name}" is not JSON: ${describe(error)}`;
             this.log.error(`${task.label}: ${message}`);
-            await reporter.fail(task.token, task.label, { message, retryable: false });
-            return;
+            return reporter.fail(task, { message, retryable: false });
         }
-        await reporter.complete(task.token, task.label, json);
+        return reporter.complete(task, json);
+    }
+
+    #handBack(task: Running, reporter: Reporter): Promise<void> {
+        this.log.warn(`${task.label}: handed back`);
+        return reporter.fail(task, { message: `worker "${this.name}" was stopped`, retryable: true, delay: 0 });
     }
 
     /** Waits for the tasks that are under way as long as it may, and hands back the rest. */
     async #drain(reporter: Reporter): Promise<void> {
-        const over = this.#graceOver.signal;
-        over.addEventListener("abort", () => this.#changed());
-        while (this.#running.size > 0 && !over.aborted) {
+        if (this.#running.size > 0) {
+            this.log.info(`worker ${this.name}: waits for ${this.#running.size} tasks`);
+        }
+        await this.#allDone(this.#graceOver.signal);
+        this.#running.forEach((task) => task.cancel("stopped"));
+        const moment = new AbortController();
+        const over = setTimeout(() => moment.abort(), LAST_MOMENT);
+        await this.#allDone(moment.signal);
+        clearTimeout(over);
+        const giveUp = setTimeout(() => reporter.abandon(), LAST_WORDS);
+        for (const task of this.#running) {
+            if (!task.finished) {
+                task.handedBack = true;
+                void this.#handBack(task, reporter);
+            }
+        }
+        await reporter.idle();
+        clearTimeout(giveUp);
+    }
+
+    /** Waits until no task is under way, or the signal is aborted. */
+    async #allDone(until: AbortSignal): Promise<void> {
+        until.addEventListener("abort", () => this.#changed());
+        while (this.#running.size > 0 && !until.aborted) {
             await new Promise<void>((changed) => (this.#changed = changed));
         }
-        const left = [...this.#running];
-        const giveUp = setTimeout(() => reporter.abandon(), LAST_WORDS);
-        const message = `worker ${this.name} stops`;
-        await Promise.all(
-            left.map((task) => {
-                this.log.warn(`${task.label}: handed back`);
-                task.cancel("stopped");
-                return reporter.fail(task.token, task.label, { message, retryable: true, delay: 0 });
-            }),
-        );
-        clearTimeout(giveUp);
     }
 }
 
 /** What the server is told of an error that a handler has thrown. */
-function failure(error: unknown, noRetryOn: Registered["noRetryOn"]): Failure {
+function failure(error: unknown, noRetryOn: ErrorClass[]): Failure {
     const retryable = !noRetryOn.some((type) => error instanceof type);
     if (error instanceof TaskFailed) {
         const { message, delay, sqlstate, detail } = error;
         return { message, retryable: retryable && error.retryable, delay, sqlstate, detail };
     }
-    return { message: describe(error), retryable };
+    if (!(error instanceof Error)) {
+        return { message: String(error), retryable };
+    }
+    const name = error.name === "Error" ? error.constructor.name : error.name;
+    const frame = /^ +(at .*)$/m.exec(error.stack ?? "")?.[1];
+    return { message: `${name}: ${describe(error)}`, retryable, detail: frame && `Raised ${frame}.` };
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import pg from "pg";
 
-import * as workflow from "../src/index.js";
+import * as workflow from "pg-workflow";
 import { database, eventually } from "./setup.js";
 
 const pool = await database("ts_client");

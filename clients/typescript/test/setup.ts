@@ -5,14 +5,11 @@ import { after } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 
-import { type Logger, Worker, type WorkerOptions } from "../src/index.js";
+import { type Logger, Worker, type WorkerOptions } from "pg-workflow";
 
 /** A database of a file's own, dropped at its end. */
 export async function database(name: string): Promise<pg.Pool> {
-    const admin = new pg.Client({ database: "postgres" });
-    await admin.connect();
-    await admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
-    await admin.query(`CREATE DATABASE ${name}`);
+    await asAdmin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`, `CREATE DATABASE ${name}`);
     process.env["PGDATABASE"] = name;
     const pool = new pg.Pool({ max: 20 });
     pool.on("error", () => {});
@@ -20,10 +17,18 @@ export async function database(name: string): Promise<pg.Pool> {
     await pool.query(WORKFLOWS);
     after(async () => {
         await pool.end();
-        await admin.query(`DROP DATABASE ${name} WITH (FORCE)`);
-        await admin.end();
+        await asAdmin(`DROP DATABASE ${name} WITH (FORCE)`);
     });
     return pool;
+}
+
+async function asAdmin(...statements: string[]): Promise<void> {
+    const admin = new pg.Client({ database: "postgres" });
+    await admin.connect();
+    for (const statement of statements) {
+        await admin.query(statement);
+    }
+    await admin.end();
 }
 
 const WORKFLOWS = `

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { Client, StepTimeout, type Task, TaskCancelled, TaskFailed, TaskLost, Worker, WorkflowFailed } from "../src/index.js";
+import { Client, StepTimeout, type Task, TaskCancelled, TaskFailed, TaskLost, Worker, WorkflowFailed } from "pg-workflow";
 import { database, eventually, gate, Log, newWorker } from "./setup.js";
 
 const pool = await database("ts_worker");
@@ -138,7 +138,8 @@ test("a failure is made again, until the policy has enough", async () => {
     void worker.run();
     await assert.rejects(result(await start("fails", "work", NO_WAIT)), (error: unknown) => {
         assert(error instanceof TaskFailed);
-        assert.deepEqual([error.sqlstate, error.message], ["WF008", "not today"]);
+        assert.deepEqual([error.sqlstate, error.message], ["WF008", "Error: not today"]);
+        assert.match(error.detail ?? "", /^Raised at .*worker\.test\.js:\d+/);
         return true;
     });
     assert.deepEqual(attempts, [1, 2, 3]);
@@ -187,7 +188,7 @@ test("noRetryOn", async () => {
             attempts[name] = task.attempt;
             throw new type("no");
         };
-        worker.task(name, fail, { noRetryOn: [RangeError, Hopeless] });
+        worker.task(name, fail, { noRetryOn: name === "Worse" ? Hopeless : [RangeError, Hopeless] });
     }
     void worker.run();
     await assert.rejects(result(await start("hopeless", "Worse", NO_WAIT)));
@@ -246,9 +247,9 @@ test("a result that cannot be kept fails for good, and hinders no other", async 
             assert.match((error as Error).message, message);
             return true;
         });
-    await fails("bigint", /^result cannot be written as JSON: .*BigInt/);
-    await fails("zero", /^result was refused: .*Unicode/);
-    await fails("large", /^result was refused: .*too large/);
+    await fails("bigint", /^result of task "bigint" is not JSON: .*BigInt/);
+    await fails("zero", /^result of task "zero" was refused: .*Unicode/);
+    await fails("large", /^result of task "large" was refused: .*too large/);
     assert.equal(await result(ids["good"] ?? ""), "good");
     assert.equal((await taskOf(ids["large"] ?? ""))["attempt"], 1);
     await worker.stop();
@@ -259,9 +260,9 @@ test("a task without a handler is handed back, and said to be", async () => {
     const other = newWorker({ queue: "names", name: "does not" }).task("old name", () => {});
     void other.run();
     const id = await start("names", "new name", { retry: { first_delay: "1 ms" } });
-    await eventually("it says so", () => other.log.has("no handler of this name"));
+    await eventually("it says so", () => other.log.has('has no task "new name"'));
     await eventually("it is in the table", async () => {
-        return (await taskOf(id))["error"] === 'worker does not has no handler for task "new name"';
+        return (await taskOf(id))["error"] === 'worker "does not" has no task "new name"';
     });
     void knows.run();
     await other.stop();
@@ -380,7 +381,7 @@ test("a lost task is given up; its late result is dropped", async () => {
     assert.equal(await result(id), "in time");
     await eventually("it is told", () => reasons.length === 1);
     assert.equal((reasons[0] as TaskCancelled).reason, "lost");
-    await eventually("it is dropped", () => worker.log.has("done, but"));
+    await eventually("it is dropped", () => worker.log.has("given up"));
     await worker.stop();
 });
 
@@ -479,11 +480,12 @@ test("stop lets tasks end, and claims no more", async () => {
 test("stop hands back what does not end in time, and another takes it at once", async () => {
     const begun = gate();
     const reason = gate<unknown>();
+    const forever = new Promise(() => {});
     const slow = newWorker({ queue: "grace", name: "slow" });
     slow.task("work", async (task) => {
         begun.open();
         task.signal.addEventListener("abort", () => reason.open(task.signal.reason));
-        await sleep(1_000);
+        await forever;
         return "not wanted";
     });
     const run = slow.run();
@@ -492,16 +494,31 @@ test("stop hands back what does not end in time, and another takes it at once", 
     const before = Date.now();
     await slow.stop({ graceMs: 100 });
     await run;
-    assert(Date.now() - before < 900);
+    assert(Date.now() - before < 5_000);
     assert.equal(((await reason.promise) as TaskCancelled).reason, "stopped");
-    assert.equal((await taskOf(id))["error"], "worker slow stops");
+    assert.equal((await taskOf(id))["error"], 'worker "slow" was stopped');
     const other = newWorker({ queue: "grace" }).task("work", (task) => task.attempt);
     void other.run();
     assert.equal(await result(id), 2);
     await other.stop();
 });
 
-test("a second stop may shorten the time of grace", async () => {
+test("what a handler returns when the time of grace is over counts", async () => {
+    const begun = gate();
+    const worker = newWorker({ queue: "last", graceMs: 0 });
+    worker.task("work", async (task) => {
+        begun.open();
+        await sleep(60_000, undefined, { signal: task.signal }).catch(() => {});
+        return "as far as I came";
+    });
+    void worker.run();
+    const id = await start("last");
+    await begun.promise;
+    await worker.stop();
+    assert.equal(await result(id), "as far as I came");
+});
+
+test("stop, called again, waits no longer", async () => {
     const begun = gate();
     const worker = newWorker({ queue: "twice", graceMs: 60_000 });
     worker.task("work", async (task) => {
@@ -511,9 +528,12 @@ test("a second stop may shorten the time of grace", async () => {
     void worker.run();
     const id = await start("twice");
     await begun.promise;
+    const before = Date.now();
     const first = worker.stop();
-    await worker.stop({ graceMs: 0 });
+    await worker.stop();
     await first;
+    assert(Date.now() - before < 5_000);
+    assert.equal((await taskOf(id))["status"], "waiting");
     await client.cancel(id);
 });
 
@@ -539,6 +559,7 @@ test("results that come together go together", async () => {
 
 test("wrong use", async () => {
     assert.throws(() => new Worker({ queue: [] }), TypeError);
+    assert.throws(() => new Worker({ queue: "x", concurrency: 0 }), RangeError);
     const worker = newWorker({ queue: "wrong" });
     assert.throws(() => worker.run(), /no task has a handler/);
     worker.task("x", () => {});
@@ -565,5 +586,6 @@ test("run fails when the server refuses", async () => {
     await refused({ connection: { database: "no such database" } }, "3D000");
     await refused({ connection: { database: "template1" } }, "42883");
     await refused({ connection: { user: "no such role" } }, "28000");
-    await refused({ connectionString: "postgresql://localhost/postgres", connection: { user: "no such role", host: process.env["PGHOST"] } }, "28000");
+    const url = `postgresql://nobody@/ts_worker?host=${encodeURIComponent(process.env["PGHOST"] ?? "")}`;
+    await refused({ connectionString: url, connection: { application_name: "a" } }, "28000");
 });
