@@ -21,6 +21,13 @@ ensure_node
 cd "$here"
 install_packages
 rm -rf dist build
+# The code of the page of the documentation, as one module.
+# shellcheck disable=SC2016
+awk '/^```ts$/ { on = 1; next }
+    /^```/ && on { on = 0; if (!blocks++) print "void worker.run();" }
+    on
+    END { print "export const end = async () => { await worker.stop(); await client.close(); await shop.end(); };" }' \
+    "$REPO/docs/typescript.md" >test/page.ts
 # The tests use the package as others do, by its name and its declarations.
 node_modules/.bin/tsc
 node_modules/.bin/tsc --project test
@@ -30,16 +37,25 @@ PGHOST=$("$CLUSTER" new typescript)
 trap '"$CLUSTER" drop typescript' EXIT
 export CLUSTER PGHOST PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
 
-files=("${@:-test/*.test.ts}")
-files=("${files[@]//test\//build/}")
-# One file after the other: one of them kills the server. The second report is for the counts.
-results=build/results.tap
-status=0
-# shellcheck disable=SC2068 # a pattern, if none was named
-timeout 300 node --test --test-concurrency=1 --test-reporter=spec --test-reporter-destination=stdout \
-    --test-reporter=tap --test-reporter-destination="$results" ${files[@]/%.ts/.js} || status=$?
-passed=$(sed -nE 's/^# pass ([0-9]+)$/\1/p' "$results")
-failed=$(sed -nE 's/^# (fail|cancelled) ([0-9]+)$/\2/p' "$results" | awk '{ n += $1 } END { print n + 0 }')
-[[ $status -eq 0 || $failed -gt 0 ]] || failed=1
-echo "${passed:-0} passed, $failed failed"
+# run_files CONCURRENCY FILE...: adds to the counts.
+passed=0 failed=0
+run_files() {
+    local concurrency=$1 counts=build/counts.tap status=0 failures
+    shift
+    timeout 300 node --test --test-concurrency="$concurrency" --test-reporter=spec --test-reporter-destination=stdout \
+        --test-reporter=tap --test-reporter-destination="$counts" "${@/%.ts/.js}" || status=$?
+    failures=$(awk '/^# (fail|cancelled) / { n += $3 } END { print n + 0 }' "$counts")
+    [[ $status -eq 0 || $failures -gt 0 ]] || failures=1
+    passed=$((passed + $(awk '/^# pass / { n += $3 } END { print n + 0 }' "$counts")))
+    failed=$((failed + failures))
+}
+
+if [[ $# -gt 0 ]]; then
+    run_files 1 "${@/#test/build}"
+else
+    run_files 4 build/{client,docs,pooled,worker}.test.js
+    # Alone, since it kills the server.
+    run_files 1 build/crash.test.js
+fi
+echo "$passed passed, $failed failed"
 [[ $failed -eq 0 ]]

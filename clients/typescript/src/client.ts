@@ -106,8 +106,6 @@ export interface WorkflowInfo {
     parent: string | null;
 }
 
-const START = `SELECT wf_start(workflow => $1, input => $2::jsonb, id => $3, start_at => $4::timestamptz, delay => $5::interval,
-    priority => $6::integer, timeout => $7::interval, on_conflict => $8, start_timeout => $9::interval)`;
 const SIGNAL = "SELECT wf_signal(id => $1, name => $2, payload => $3::jsonb, key => $4)";
 const WAIT_VALUE = "SELECT wf_wait_value(id => $1, name => $2, wait => $3::interval, known => $4::jsonb)";
 const READ_STREAM = `SELECT s.seq, s.value, to_jsonb(s.at) AS at
@@ -143,10 +141,22 @@ export class Client {
 
     /** Starts a workflow, and returns its id. */
     async start(workflow: string, input: unknown = {}, options: StartOptions = {}): Promise<string> {
-        const { id, startAt, delay, priority, timeout, startTimeout, onConflict = "use_existing", connection } = options;
-        const values = [workflow, toJson(input), id ?? null, startAt?.toISOString() ?? null, interval(delay), priority ?? null];
-        values.push(interval(timeout), onConflict, interval(startTimeout));
-        return (await this.#call(START, values, connection)) ?? "";
+        const values: unknown[] = [workflow, toJson(input)];
+        let more = "";
+        const given = (argument: string, value: unknown) => {
+            if (value !== undefined && value !== null) {
+                more += `, ${argument} => $${values.push(value)}`;
+            }
+        };
+        given("id", options.id);
+        given("start_at", options.startAt?.toISOString());
+        given("delay", interval(options.delay));
+        given("priority", options.priority);
+        given("timeout", interval(options.timeout));
+        given("on_conflict", options.onConflict);
+        given("start_timeout", interval(options.startTimeout));
+        const text = `SELECT wf_start(workflow => $1, input => $2${more})`;
+        return (await this.#call(text, values, options.connection)) ?? "";
     }
 
     /** Sends a signal; false if its key had been sent before. */

@@ -11,6 +11,13 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
     }
 }
 
+/** Waits for something, but not for longer than so many milliseconds. Never fails. */
+export async function within(ms: number, something: Promise<unknown>): Promise<void> {
+    const over = new AbortController();
+    await Promise.race([something.catch(() => {}), pause(ms, over.signal)]);
+    over.abort();
+}
+
 /** Longer and longer pauses, of which no two programs take the same. */
 export class Backoff {
     static readonly FIRST = 100;

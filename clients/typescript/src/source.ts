@@ -1,6 +1,7 @@
 // Where a worker's tasks come from: wf_poll, as a CALL that waits, or as a plain statement.
 
 import { performance } from "node:perf_hooks";
+import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 
 import { type Json, interval, type Queryable, query } from "./sql.js";
@@ -40,6 +41,8 @@ const POLL = `SELECT to_jsonb(t) AS task, 1000 * extract(epoch FROM clock_timest
 export class WaitingSource implements Source {
     /** A wait of the server's, in milliseconds; then it is asked again. */
     static readonly WAIT = 30_000;
+    /** A server that has not answered a request to end it after so many milliseconds does not answer at all. */
+    static readonly LAST = 5_000;
     readonly #config: pg.ClientConfig;
     readonly #control: Queryable;
     readonly #options: SourceOptions;
@@ -75,15 +78,20 @@ export class WaitingSource implements Source {
     }
 
     interrupt(): void {
-        if (!this.#polling) {
-            return;
+        void this.#interrupt(performance.now() + WaitingSource.LAST);
+    }
+
+    async #interrupt(end: number): Promise<void> {
+        while (this.#polling) {
+            if (performance.now() > end) {
+                await this.close();
+            } else if (this.#pid !== null) {
+                // Not by closing the connection: the server would notice only when it looks for tasks the next time.
+                this.#control.query({ ...CANCEL, values: [this.#pid] }).catch(() => {});
+            }
+            // It may not have arrived there yet, or just have come back.
+            await sleep(200);
         }
-        if (this.#pid !== null) {
-            // Not by closing the connection: the server would notice only when it looks for tasks the next time.
-            this.#control.query({ ...CANCEL, values: [this.#pid] }).catch(() => {});
-        }
-        // It may not have arrived there yet, or just have come back.
-        setTimeout(() => this.interrupt(), 200);
     }
 
     async close(): Promise<void> {

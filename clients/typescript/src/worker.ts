@@ -6,7 +6,7 @@ import type pg from "pg";
 import { type ConnectionOptions, connectionConfig, newPool } from "./connection.js";
 import { isTransient, TaskFailed } from "./errors.js";
 import { describe, type Logger, stderrLogger } from "./log.js";
-import { Backoff, pause } from "./pause.js";
+import { Backoff, pause, within } from "./pause.js";
 import { type Failure, Reporter } from "./reporter.js";
 import { type Batch, PollingSource, type Source, WaitingSource } from "./source.js";
 import { type Duration, interval, toJson } from "./sql.js";
@@ -58,7 +58,7 @@ interface Registered {
     noRetryOn: ErrorClass[];
 }
 
-/** After the time of grace, in milliseconds: for handlers that have been told to end, and for what is to be reported. */
+/** After the time of grace, in milliseconds: for handlers that have been told to end, then for what is to be reported. */
 const LAST_MOMENT = 1_000;
 const LAST_WORDS = 5_000;
 /** A statement that has no answer after so many milliseconds: the connection is broken. */
@@ -154,7 +154,8 @@ export class Worker {
             }
             await this.#drain(reporter);
             await source.close();
-            await pool.end();
+            // A server that does not answer keeps nobody.
+            await within(LAST_MOMENT, pool.end());
             this.log.info(`worker ${this.name}: stopped`);
         }
     }
@@ -223,7 +224,8 @@ export class Worker {
         let result: unknown;
         let thrown: { error: unknown } | undefined;
         try {
-            result = await registered.handler(task, input);
+            const { handler } = registered;
+            result = await handler(task, input);
         } catch (error) {
             thrown = { error };
         }
@@ -242,7 +244,9 @@ export class Worker {
             return this.#handBack(task, reporter);
         }
         const { error } = thrown;
-        this.log.warn(`${task.label}: failed: ${(error instanceof Error && error.stack) || describe(error)}`);
+        // One that says itself that it failed has expected it.
+        const text = error instanceof Error && !(error instanceof TaskFailed) ? error.stack : describe(error);
+        this.log.warn(`${task.label}: failed: ${text}`);
         return reporter.fail(task, failure(error, registered.noRetryOn));
     }
 
@@ -272,18 +276,16 @@ export class Worker {
         await this.#allDone(this.#graceOver.signal);
         this.#running.forEach((task) => task.cancel("stopped"));
         const moment = new AbortController();
-        const over = setTimeout(() => moment.abort(), LAST_MOMENT);
-        await this.#allDone(moment.signal);
-        clearTimeout(over);
-        const giveUp = setTimeout(() => reporter.abandon(), LAST_WORDS);
+        await within(LAST_MOMENT, this.#allDone(moment.signal));
+        moment.abort();
         for (const task of this.#running) {
             if (!task.finished) {
                 task.handedBack = true;
                 void this.#handBack(task, reporter);
             }
         }
-        await reporter.idle();
-        clearTimeout(giveUp);
+        await within(LAST_WORDS, reporter.idle());
+        reporter.abandon();
     }
 
     /** Waits until no task is under way, or the signal is aborted. */

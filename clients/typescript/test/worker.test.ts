@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -52,7 +54,7 @@ for (const wait of ["call", "poll"] as const) {
         await run;
         assert(Date.now() - before < 3_000);
         // Nobody is left who would claim what comes.
-        const { rows } = await pool.query("SELECT query FROM pg_stat_activity WHERE query LIKE 'CALL wf_poll%'");
+        const { rows } = await pool.query("SELECT query FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'CALL wf_poll%'");
         assert.deepEqual(rows, []);
     });
 }
@@ -61,10 +63,10 @@ test("CALL wf_poll is woken, and not asked again and again", async () => {
     const worker = newWorker({ queue: "woken" }).task("work", () => 1);
     void worker.run();
     await eventually("it waits", async () => {
-        const { rows } = await pool.query("SELECT FROM pg_stat_activity WHERE query LIKE 'CALL wf_poll%' AND state = 'active'");
+        const { rows } = await pool.query("SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'CALL wf_poll%' AND state = 'active'");
         return rows.length === 1;
     });
-    const asked = async () => (await pool.query("SELECT query_start FROM pg_stat_activity WHERE query LIKE 'CALL wf_poll%'")).rows;
+    const asked = async () => (await pool.query("SELECT query_start FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'CALL wf_poll%'")).rows;
     const before = await asked();
     await sleep(1_200);
     assert.deepEqual(await asked(), before);
@@ -428,7 +430,8 @@ test("completed in the handler's own transaction: with its writes or not at all"
                 throw new TaskFailed("rolled back", { delay: 0 });
             }
             await connection.query("COMMIT");
-            return "does not count";
+            // Does not count, not even as what cannot be written.
+            return 1n;
         } finally {
             connection.release();
         }
@@ -534,6 +537,36 @@ test("stop, called again, waits no longer", async () => {
     await first;
     assert(Date.now() - before < 5_000);
     assert.equal((await taskOf(id))["status"], "waiting");
+    await client.cancel(id);
+});
+
+test("stop does not wait for a server that does not answer any more", async () => {
+    // A network that swallows everything, from some time on.
+    let swallows = false;
+    const proxy = createServer((client) => {
+        const server = connect(`${process.env["PGHOST"]}/.s.PGSQL.5432`);
+        client.on("data", (data) => swallows || server.write(data)).on("error", () => {});
+        server.on("data", (data) => swallows || client.write(data)).on("error", () => {});
+        client.on("close", () => server.destroy());
+    }).listen(0, "127.0.0.1");
+    await once(proxy, "listening");
+    const { port } = proxy.address() as AddressInfo;
+    const begun = gate();
+    const worker = newWorker({ queue: "swallowed", connection: { host: "127.0.0.1", port } });
+    worker.task("work", async (task) => {
+        begun.open();
+        await sleep(60_000, undefined, { signal: task.signal });
+    });
+    const run = worker.run();
+    const id = await start("swallowed");
+    await begun.promise;
+    await sleep(100);
+    swallows = true;
+    const before = Date.now();
+    await worker.stop({ graceMs: 0 });
+    await run;
+    assert(Date.now() - before < 20_000, `${Date.now() - before} ms`);
+    proxy.close();
     await client.cancel(id);
 });
 
