@@ -53,7 +53,7 @@ run_files() {
 if [[ $# -gt 0 ]]; then
     run_files 1 "${@/#test/build}"
 else
-    run_files 4 build/{client,docs,pooled,worker}.test.js
+    run_files 4 build/{client,docs,package,pooled,worker}.test.js
     # Alone, since it kills the server.
     run_files 1 build/crash.test.js
 fi

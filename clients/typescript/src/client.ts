@@ -3,8 +3,9 @@
 import { performance } from "node:perf_hooks";
 import type pg from "pg";
 
-import { type ConnectionOptions, connectionConfig, newPool } from "./connection.js";
+import type { ConnectionOptions } from "./connection.js";
 import { fromCall, fromResult, NotEnded } from "./errors.js";
+import { connectionConfig, newPool } from "./pool.js";
 import { type Duration, fromJson, interval, type Json, one, type Queryable, query, type Row, toJson } from "./sql.js";
 
 /** Of each call. */

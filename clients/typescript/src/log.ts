@@ -1,5 +1,7 @@
 // What a worker says of itself.
 
+import { inspect } from "node:util";
+
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 
 export interface Logger {
@@ -25,7 +27,11 @@ export function isLogLevel(text: string): text is LogLevel {
     return (LEVELS as string[]).includes(text);
 }
 
+/** What was thrown, which need not be an error. */
 export function describe(error: unknown): string {
-    // One that stands for several tries to connect has no message of its own.
-    return error instanceof Error ? error.message || String((error as { code?: unknown }).code ?? error.name) : String(error);
+    if (error instanceof Error) {
+        // One that stands for several tries to connect has no message of its own.
+        return error.message || String((error as { code?: unknown }).code ?? error.name);
+    }
+    return typeof error === "string" ? error : inspect(error);
 }

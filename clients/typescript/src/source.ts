@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 
 import { type Json, interval, type Queryable, query } from "./sql.js";
-import type { Claimed } from "./task.js";
+import type { Claimed, Clock } from "./task.js";
 
 export interface SourceOptions {
     queues: string[];
@@ -13,12 +13,8 @@ export interface SourceOptions {
     lease: string;
 }
 
-export interface Batch {
+export interface Batch extends Clock {
     tasks: Claimed[];
-    /** The server's time, in milliseconds: its clock need not be ours. */
-    now: number;
-    /** The lease that was asked for, in milliseconds; a task may have a shorter one. */
-    lease: number;
 }
 
 export interface Source {

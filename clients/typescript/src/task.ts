@@ -2,7 +2,6 @@
 
 import { type CancelReason, fromCall, isTransient, TaskCancelled } from "./errors.js";
 import { describe, type Logger } from "./log.js";
-import type { Batch } from "./source.js";
 import { type Json, one, type Queryable, toJson } from "./sql.js";
 
 /** What a handler is given beside the input. */
@@ -51,6 +50,14 @@ export interface Claimed {
     workflow: string;
 }
 
+/** What the times of a claim are to be measured by. */
+export interface Clock {
+    /** The server's time at the claim, in milliseconds: its clock need not be ours. */
+    now: number;
+    /** The lease that was asked for, in milliseconds; a task may have a shorter one. */
+    lease: number;
+}
+
 /** Signs of life in each lease. */
 const BEATS = 3;
 /** In milliseconds. */
@@ -84,7 +91,7 @@ export class Running implements Task {
     #unsent: string | null = null;
     #completed = false;
 
-    constructor(claimed: Claimed, { now, lease }: Omit<Batch, "tasks">, db: Queryable, log: Logger) {
+    constructor(claimed: Claimed, { now, lease }: Clock, db: Queryable, log: Logger) {
         this.name = claimed.name;
         this.queue = claimed.queue_name;
         this.id = claimed.id;

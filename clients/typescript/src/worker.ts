@@ -3,14 +3,15 @@
 import { hostname } from "node:os";
 import type pg from "pg";
 
-import { type ConnectionOptions, connectionConfig, newPool } from "./connection.js";
+import type { ConnectionOptions } from "./connection.js";
 import { isTransient, TaskFailed } from "./errors.js";
 import { describe, type Logger, stderrLogger } from "./log.js";
 import { Backoff, pause, within } from "./pause.js";
+import { connectionConfig, newPool } from "./pool.js";
 import { type Failure, Reporter } from "./reporter.js";
-import { type Batch, PollingSource, type Source, WaitingSource } from "./source.js";
+import { PollingSource, type Source, WaitingSource } from "./source.js";
 import { type Duration, interval, toJson } from "./sql.js";
-import { type Claimed, Running, type Task } from "./task.js";
+import { type Claimed, type Clock, Running, type Task } from "./task.js";
 
 export interface WorkerOptions {
     /** Of the server; default: from the environment (`PGHOST`, `PGUSER` ...). */
@@ -176,14 +177,14 @@ export class Worker {
                 continue;
             }
             try {
-                const { tasks, ...batch } = await source.poll(room);
+                const { tasks, ...clock } = await source.poll(room);
                 if (away) {
                     this.log.info(`worker ${this.name}: the server is back`);
                 }
                 away = false;
                 backoff.reset();
                 for (const claimed of tasks) {
-                    this.#begin(claimed, batch, pool, reporter);
+                    this.#begin(claimed, clock, pool, reporter);
                 }
                 if (tasks.length === 0 && pauseMs > 0) {
                     await pause(pauseMs, stopping);
@@ -202,8 +203,8 @@ export class Worker {
         }
     }
 
-    #begin(claimed: Claimed, batch: Omit<Batch, "tasks">, pool: pg.Pool, reporter: Reporter): void {
-        const task = new Running(claimed, batch, pool, this.log);
+    #begin(claimed: Claimed, clock: Clock, pool: pg.Pool, reporter: Reporter): void {
+        const task = new Running(claimed, clock, pool, this.log);
         this.#running.add(task);
         void this.#perform(task, claimed.input, reporter).then(() => {
             task.end();
@@ -216,6 +217,7 @@ export class Worker {
     async #perform(task: Running, input: unknown, reporter: Reporter): Promise<void> {
         const registered = this.#handlers.get(task.name);
         if (!registered) {
+            task.finished = true;
             const message = `worker "${this.name}" has no task "${task.name}"`;
             this.log.error(`${task.label}: ${message}`);
             const detail = `It has ${[...this.#handlers.keys()].sort().join(", ")}.`;
@@ -224,6 +226,7 @@ export class Worker {
         let result: unknown;
         let thrown: { error: unknown } | undefined;
         try {
+            // Not as a method of ours.
             const { handler } = registered;
             result = await handler(task, input);
         } catch (error) {
@@ -305,9 +308,9 @@ function failure(error: unknown, noRetryOn: ErrorClass[]): Failure {
         return { message, retryable: retryable && error.retryable, delay, sqlstate, detail };
     }
     if (!(error instanceof Error)) {
-        return { message: String(error), retryable };
+        return { message: describe(error), retryable };
     }
-    const name = error.name === "Error" ? error.constructor.name : error.name;
+    const name = error.name === "Error" ? (error.constructor?.name ?? "Error") : error.name;
     const frame = /^ +(at .*)$/m.exec(error.stack ?? "")?.[1];
     return { message: `${name}: ${describe(error)}`, retryable, detail: frame && `Raised ${frame}.` };
 }

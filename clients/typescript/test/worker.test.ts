@@ -180,6 +180,19 @@ test("TaskFailed: delay, in place of the policy's wait", async () => {
     await worker.stop();
 });
 
+test("what is thrown need not be an error", async () => {
+    const worker = newWorker({ queue: "thrown" });
+    worker.task("text", () => Promise.reject("text")).task("object", () => Promise.reject(Object.assign(Object.create(null), { a: 1 })));
+    worker.task("nothing", () => Promise.reject(undefined));
+    void worker.run();
+    const message = async (task: string) =>
+        result(await start("thrown", task, { retry: { max_attempts: 1 } })).catch((error: Error) => error.message);
+    assert.equal(await message("text"), "text");
+    assert.equal(await message("object"), "[Object: null prototype] { a: 1 }");
+    assert.equal(await message("nothing"), "undefined");
+    await worker.stop();
+});
+
 test("noRetryOn", async () => {
     class Hopeless extends Error {}
     class Worse extends Hopeless {}
