@@ -24,6 +24,8 @@ CREATE FUNCTION fails() RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN RAISE 'no money' USING ERRCODE = 'P0402', DETAIL = 'none at all', HINT = 'earn some'; END $$;
 CREATE FUNCTION fails_as_if_unknown() RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN RAISE 'no such thing' USING ERRCODE = '42704'; END $$;
+CREATE FUNCTION writes() RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN UPDATE divisor SET units = 2; RETURN 'null'; END $$;
+CREATE FUNCTION deadlocks() RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RAISE 'dead' USING ERRCODE = '40P01'; END $$;
 CREATE FUNCTION fails_first() RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN RETURN wf_step('divide', 'SELECT 1 / units FROM divisor', retry => '{"max_attempts": 1}'); END $$;
 CREATE TABLE divisor (units integer);
@@ -55,6 +57,10 @@ class Blocking:
     def __init__(self, conninfo: str) -> None:
         self._loop = asyncio.new_event_loop()
         self._client = AsyncClient(conninfo)
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._client.close())
+        self._loop.close()
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
@@ -194,6 +200,21 @@ def test_errors_of_workflows(client: Any) -> None:
         client.result(client.start("fails_as_if_unknown"), wait=10)
     assert raised.value.sqlstate == "42704"
     assert not isinstance(raised.value, pg_workflow.NotFound)
+    # Nor for what a connection or a server suffers from.
+    for workflow, sqlstate in (("writes", "25006"), ("deadlocks", "40P01")):
+        with pytest.raises(pg_workflow.WorkflowFailed) as raised:
+            client.result(client.start(workflow), wait=10)
+        assert raised.value.sqlstate == sqlstate
+
+
+def test_what_interrupts_a_wait_is_no_failure(client: Any, cluster: Cluster, queue: str) -> None:
+    client.start("wait_for_go", id=queue)
+    waiting = "FROM pg_stat_activity WHERE query ~ '^SELECT wf_result' AND state = 'active'"
+    timer = threading.Timer(0.5, cluster.sql, [f"SELECT pg_cancel_backend(pid) {waiting}"])
+    timer.start()
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        client.result(queue, wait=20)
+    timer.join()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from conftest import Cluster, eventually, running
 
-from pg_workflow import Client, Task, TaskCancelled, Worker
+from pg_workflow import Client, Task, TaskCancelled, Worker, _engine
 
 # A worker as a user writes it. It tells what it does in the table "log".
 MODULE = """
@@ -173,6 +173,29 @@ def test_what_does_not_end_is_handed_back(client: Client, cluster: Cluster, queu
     worker_process("second", grace=0)
     for id in ids.values():
         eventually(noted(cluster, id, "begun", "second"))
+
+
+def test_what_comes_too_late_is_handed_back(
+    client: Client, cluster: Cluster, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(cluster.conninfo, queue=queue)
+    done: list[str] = []
+
+    @worker.task("work")
+    def work(task: Task) -> None:
+        done.append(task.id)
+
+    async def poll_and_stop(engine: _engine.Engine, connection: Any) -> Any:
+        rows = await poll(engine, connection)
+        engine.stop()
+        return rows
+
+    poll = _engine.Engine._poll
+    monkeypatch.setattr(_engine.Engine, "_poll", poll_and_stop)
+    id = client.start("call_task", {"queue": queue, "name": "work"})
+    worker.run()
+    assert done == []
+    assert cluster.sql("SELECT status, attempt FROM wf.tasks WHERE id = %s", id) == [("waiting", 1)]
 
 
 def test_a_second_signal_does_not_wait(client: Client, cluster: Cluster, queue: str, worker_process: Any) -> None:
@@ -389,13 +412,31 @@ def test_a_worker_waits_for_a_server_that_is_not_there_yet(client: Client, clust
         assert client.result(id, wait=20) == "done"
 
 
-def test_a_worker_stops_while_the_server_is_away(cluster: Cluster, queue: str) -> None:
-    worker = Worker(cluster.conninfo, queue=queue)
-    cluster.kill()
+def test_a_worker_stops_while_the_server_is_away(
+    client: Client, cluster: Cluster, queue: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_engine, "REPORT_TIME", 1)
+    worker = Worker(cluster.conninfo, queue=queue, grace=0)
+
+    async def main() -> None:
+        begun = asyncio.Event()
+
+        @worker.task("work")
+        async def work(task: Task) -> None:
+            begun.set()
+            await asyncio.sleep(60)
+
+        running = asyncio.create_task(worker.run_async())
+        await asyncio.wait_for(begun.wait(), 20)
+        cluster.kill()
+        worker.stop()
+        await asyncio.wait_for(running, 20)
+        # Nothing goes on behind its back.
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    client.start("call_task", {"queue": queue, "name": "work"})
     try:
-        begun = time.monotonic()
-        with running(worker):
-            time.sleep(0.5)
-        assert time.monotonic() - begun < 10
+        asyncio.run(main())
     finally:
         cluster.start()
+    assert "could not be reported in time; its lease will expire" in caplog.text

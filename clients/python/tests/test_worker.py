@@ -8,6 +8,7 @@ import math
 import threading
 import time
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -363,7 +364,7 @@ def test_exits_of_handlers_do_not_end_the_worker(client: Client, worker: Worker,
 @pytest.mark.parametrize("wait", ["call", "poll"])
 def test_takes_what_it_has_room_for(client: Client, cluster: Cluster, queue: str, wait: Any) -> None:
     worker = Worker(cluster.conninfo, queue=queue, concurrency=3, wait=wait, poll_interval=0.1)
-    go = threading.Event()
+    go = threading.Semaphore(0)
     at_work = 0
     most = 0
     lock = threading.Lock()
@@ -374,19 +375,26 @@ def test_takes_what_it_has_room_for(client: Client, cluster: Cluster, queue: str
         with lock:
             at_work += 1
             most = max(most, at_work)
-        go.wait(20)
+        go.acquire(timeout=20)
         with lock:
             at_work -= 1
 
     ids = [call(client, queue, "work") for _ in range(8)]
-    count = "SELECT count(*) FROM wf.tasks WHERE queue = %s AND status = %s"
-    eventually(lambda: cluster.value(count, queue, "waiting") == 8)
+
+    def has(number: int, status: str) -> bool:
+        count = cluster.value("SELECT count(*) FROM wf.tasks WHERE queue = %s AND status = %s", queue, status)
+        return bool(count == number)
+
+    eventually(lambda: has(8, "waiting"))
     with running(worker):
         eventually(lambda: at_work == 3)
         time.sleep(0.5)  # for a worker that takes more than it has room for
-        assert cluster.value(count, queue, "running") == 3
-        assert cluster.value(count, queue, "waiting") == 5
-        go.set()
+        assert has(3, "running")
+        assert has(5, "waiting")
+        # One by one, so that there is room for one.
+        for number in range(1, 9):
+            go.release()
+            eventually(partial(has, number, "completed"))
         for id in ids:
             client.result(id, wait=20)
     assert most == 3
@@ -467,10 +475,20 @@ def test_waits_for_work(
     assert all(("CALL wf_poll" in query) == (wait == "call") for query in polls)
 
 
+def test_stops_at_once_while_it_waits(cluster: Cluster, worker: Worker) -> None:
+    waiting = (
+        "SELECT 1 FROM pg_stat_activity WHERE query ~ 'CALL wf_poll' AND state = 'active' AND application_name ~ %s"
+    )
+    with running(worker):
+        eventually(lambda: cluster.sql(waiting, worker.name))
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 5
+
+
 def test_waits_longer_than_the_statement_timeout(client: Client, cluster: Cluster, queue: str) -> None:
     worker = Worker(cluster.conninfo + " options='-c statement_timeout=300ms'", queue=queue, name=f"worker of {queue}")
     worker.task("work")(lambda task: "done")
-    waiting = "SELECT pid, query_start FROM pg_stat_activity WHERE application_name = %s AND query ~ 'CALL wf_poll'"
+    waiting = "SELECT pid FROM pg_stat_activity WHERE application_name = %s AND query ~ 'CALL wf_poll'"
 
     def polls() -> list[Any]:
         return cluster.sql(waiting, f"pg_workflow worker {worker.name}")
@@ -534,6 +552,29 @@ def test_details_go_to_the_next_attempt(client: Client, cluster: Cluster, worker
         assert client.result(id, wait=20) == 210
     # The last ones before the failure, though they came within a second of the first.
     assert cluster.value("SELECT heartbeat FROM wf.tasks WHERE id = %s", id)["done"] >= 6
+
+
+def test_details_are_sent_once_a_second(
+    client: Client, worker: Worker, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str | None] = []
+
+    def heartbeat(task: str, details: str | None) -> _calls.Call:
+        sent.append(details)
+        return original(task, details)
+
+    original = _calls.heartbeat
+    monkeypatch.setattr(_calls, "heartbeat", heartbeat)
+
+    @worker.task("count")
+    def count(task: Task) -> None:
+        for number in range(150):
+            task.heartbeat(number)
+            time.sleep(0.01)
+
+    with running(worker):
+        client.result(call(client, queue, "count"), wait=20)
+    assert 1 <= len(sent) <= 4
 
 
 def test_details_are_seen_while_it_works(client: Client, cluster: Cluster, worker: Worker, queue: str) -> None:
@@ -611,7 +652,9 @@ def test_cancel_reaches_a_coroutine(
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_deadline_reaches_the_handler(client: Client, worker: Worker, queue: str, kind: str) -> None:
+def test_deadline_reaches_the_handler(
+    client: Client, worker: Worker, queue: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     told: list[int] = []
 
     @worker.task("sync")
@@ -634,6 +677,7 @@ def test_deadline_reaches_the_handler(client: Client, worker: Worker, queue: str
         id = call(client, queue, kind, _timeout="1 s", _retry=AT_ONCE)
         assert client.result(id, wait=20) == "attempt 2"
     assert sorted(told) == [1, 2]
+    assert "was given up: its deadline has passed" in caplog.text
     # With its minute of lease it would have asked after 20 s.
     assert time.monotonic() - begun < 15
 
@@ -730,6 +774,21 @@ def test_completes_in_a_transaction_of_the_handler(
         with pytest.raises(pg_workflow.WorkflowCancelled):
             client.result(id, wait=20)
         assert cluster.sql("SELECT 1 FROM effects WHERE id = %s", id) == []
+
+
+def test_a_completion_that_was_rolled_back_does_not_count(client: Client, cluster: Cluster, queue: str) -> None:
+    worker = Worker(cluster.conninfo, queue=queue, lease=1)
+
+    @worker.task("work")
+    def work(task: Task) -> int:
+        if task.attempt == 1:
+            with psycopg.connect(cluster.conninfo) as connection:
+                task.complete(connection, "rolled back")
+                connection.rollback()
+        return task.attempt
+
+    with running(worker):
+        assert client.result(call(client, queue, "work", _retry=AT_ONCE), wait=20) == 2
 
 
 # --- roles -----------------------------------------------------------------------------------------------------------

@@ -329,6 +329,7 @@ class Engine:
         for attempt, work in list(self._attempts.items()):
             log.error("%s could not be reported in time; its lease will expire", attempt)
             work.cancel()
+        await self._all_done(END_PAUSE)
 
     async def _all_done(self, timeout: float, hurry: asyncio.Event | None = None) -> None:
         works = asyncio.gather(*self._attempts.values(), return_exceptions=True)

@@ -170,7 +170,8 @@ def from_call(error: psycopg.Error) -> Exception:
 
 def from_result(error: psycopg.Error, id: str) -> Exception:
     """An error of wf_result: the run's own, unless it says that the run is not there, not yours, not at its end."""
-    if error.sqlstate is None or is_transient(error):
+    if error.sqlstate is None or error.sqlstate[:2] in ("08", "57"):
+        # Of the connection, or of a wait that was interrupted.
         return error
     # A run may have failed with the same SQLSTATE; hence the message.
     instance = f'workflow instance "{id}"'
