@@ -182,7 +182,7 @@ export class Reporter {
                 await this.#backoff.wait(this.#abandoned.signal);
             }
         }
-        throw new Abandoned("the server could not be reached");
+        throw new Abandoned("the worker has stopped");
     }
 }
 

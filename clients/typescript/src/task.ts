@@ -79,8 +79,6 @@ export class Running implements Task {
     readonly token: string;
     /** The handler has come to its end. */
     finished = false;
-    /** Whatever the handler does now does not count. */
-    handedBack = false;
     readonly #db: Queryable;
     readonly #log: Logger;
     readonly #abort = new AbortController();

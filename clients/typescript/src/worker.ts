@@ -233,7 +233,7 @@ export class Worker {
             thrown = { error };
         }
         task.finished = true;
-        if (task.handedBack || (!thrown && task.completed)) {
+        if (!thrown && task.completed) {
             return undefined;
         }
         if (task.cancelled && task.cancelled !== "stopped") {
@@ -283,7 +283,6 @@ export class Worker {
         moment.abort();
         for (const task of this.#running) {
             if (!task.finished) {
-                task.handedBack = true;
                 void this.#handBack(task, reporter);
             }
         }
