@@ -29,6 +29,12 @@ export interface StartOptions extends CallOptions {
     startTimeout?: Duration;
     /** If the id exists. Default: `use_existing`. */
     onConflict?: "use_existing" | "fail" | "start_new";
+    /** It begins when the limits of this queue let it. */
+    queue?: string;
+    /** For whom, where the queue is shared by turns. */
+    key?: string;
+    /** While an instance with the same one is open in the queue, none is started, and its id is returned. */
+    dedup?: string;
 }
 
 export interface SignalOptions extends CallOptions {
@@ -156,6 +162,9 @@ export class Client {
         given("timeout", interval(options.timeout));
         given("on_conflict", options.onConflict);
         given("start_timeout", interval(options.startTimeout));
+        given("queue", options.queue);
+        given("key", options.key);
+        given("dedup", options.dedup);
         const text = `SELECT wf_start(workflow => $1, input => $2${more})`;
         return (await this.#call(text, values, options.connection)) ?? "";
     }

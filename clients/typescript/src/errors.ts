@@ -58,6 +58,9 @@ export class MapFailed extends WorkflowFailed {}
 /** A task was lost by its worker (WF007). */
 export class TaskLost extends WorkflowFailed {}
 
+/** A queue was full (WF009): of `start`, it is the queue of the start; of `result`, of a task or step. */
+export class QueueFull extends WorkflowFailed {}
+
 export interface TaskFailedOptions {
     /** May the attempt be made again? Default: true, and the task's retry policy decides. */
     retryable?: boolean;
@@ -114,6 +117,7 @@ const OF_RUNS: Record<string, ErrorClass> = {
     WF006: MapFailed,
     WF007: TaskLost,
     WF008: TaskFailed,
+    WF009: QueueFull,
 };
 
 // What a call is refused with.

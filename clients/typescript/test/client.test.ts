@@ -65,6 +65,20 @@ test("startAt, delay, priority, timeout and startTimeout", async () => {
     await client.result("now", { wait: "10 s" });
 });
 
+test("queue, key and dedup", async () => {
+    await pool.query("SELECT wf_queue('few', max_running => 1, max_backlog => 2)");
+    const options = { queue: "few", key: "ann" };
+    await client.start("asks", {}, { ...options, id: "few-1" });
+    await client.waitValue("few-1", "stage");
+    await client.start("echo", 2, { ...options, id: "few-2", dedup: "d" });
+    assert.equal(await client.start("echo", 2, { ...options, dedup: "d" }), "few-2");
+    await client.start("echo", 3, { ...options, id: "few-3" });
+    await assert.rejects(client.start("echo", 4, options), workflow.QueueFull);
+    assert.equal(await client.status("few-2"), "pending");
+    await client.signal("few-1", "answer");
+    assert.equal(await client.result("few-2", { wait: "10 s" }), 2);
+});
+
 test("signal, with and without a key", async () => {
     await client.start("asks", {}, { id: "asks" });
     assert.equal(await client.signal("asks", "other", 1, { key: "k" }), true);
