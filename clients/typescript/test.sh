@@ -7,7 +7,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 source "$here/../../scripts/lib.sh"
 
 ensure_node() {
-    command -v node >/dev/null && command -v npm >/dev/null || apt_install nodejs npm
+    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+        apt_install nodejs npm
+    fi
     node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)' || die "Node 18 or newer is needed, found $(node --version)"
 }
 
