@@ -36,28 +36,17 @@ node_modules/.bin/tsc --project test
 
 CLUSTER=$here/../cluster.sh
 PGHOST=$("$CLUSTER" new typescript)
-trap '"$CLUSTER" drop typescript' EXIT
+trap '"$CLUSTER" drop typescript; "$CLUSTER" drop typescript-crash' EXIT
 export CLUSTER PGHOST PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
 
-# run_files CONCURRENCY FILE...: adds to the counts.
-passed=0 failed=0
-run_files() {
-    local concurrency=$1 counts=build/counts.tap status=0 failures
-    shift
-    timeout 300 node --test --test-concurrency="$concurrency" --test-reporter=spec --test-reporter-destination=stdout \
-        --test-reporter=tap --test-reporter-destination="$counts" "${@/%.ts/.js}" || status=$?
-    failures=$(awk '/^# (fail|cancelled) / { n += $3 } END { print n + 0 }' "$counts")
-    [[ $status -eq 0 || $failures -gt 0 ]] || failures=1
-    passed=$((passed + $(awk '/^# pass / { n += $3 } END { print n + 0 }' "$counts")))
-    failed=$((failed + failures))
-}
-
-if [[ $# -gt 0 ]]; then
-    run_files 1 "${@/#test/build}"
-else
-    run_files 4 build/{client,docs,package,pooled,worker}.test.js
-    # Alone, since it kills the server.
-    run_files 1 build/crash.test.js
-fi
+[[ $# -gt 0 ]] || set -- test/*.test.ts
+set -- "${@/#test/build}"
+# They mostly wait. The second report is for the counts.
+status=0 counts=build/counts.tap
+timeout 600 node --test --test-concurrency=6 --test-reporter=spec --test-reporter-destination=stdout \
+    --test-reporter=tap --test-reporter-destination="$counts" "${@/%.ts/.js}" || status=$?
+passed=$(awk '/^# pass / { n += $3 } END { print n + 0 }' "$counts")
+failed=$(awk '/^# (fail|cancelled) / { n += $3 } END { print n + 0 }' "$counts")
+[[ $status -eq 0 || $failed -gt 0 ]] || failed=1
 echo "$passed passed, $failed failed"
 [[ $failed -eq 0 ]]

@@ -11,8 +11,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 import { Client } from "pg-workflow";
-import { cluster, database, eventually, gate, newWorker } from "./setup.js";
+import { database, eventually, gate, newCluster, newWorker } from "./setup.js";
 
+const cluster = newCluster("typescript-crash");
 const pool = await database("ts_crash");
 const client = new Client(pool);
 await pool.query("CREATE TABLE log (id text, worker text, what text)");
@@ -92,11 +93,11 @@ async function taskOf(id: string): Promise<Record<string, unknown>> {
 }
 
 test("SIGKILL of a worker: another takes over after the lease", async () => {
-    const first = Process.worker("killed", "first", { lease: 1_500 });
-    const id = await start("killed", "deaf", 3_000, { first_delay: "1 ms" });
+    const first = Process.worker("killed", "first", { lease: 3_000 });
+    const id = await start("killed", "deaf", 4_500, { first_delay: "1 ms" });
     await eventually("it has begun", () => noted(id, "begun", "first"));
     first.child.kill("SIGKILL");
-    const second = Process.worker("killed", "second", { lease: 1_500 });
+    const second = Process.worker("killed", "second", { lease: 3_000 });
     assert.equal(await client.result(id, { wait: "30 s" }), "second");
     const { status, attempt } = await taskOf(id);
     assert.deepEqual([status, attempt], ["completed", 2]);
@@ -193,7 +194,7 @@ test("the command line: help, options, wrong use", async () => {
 for (const wait of ["call", "poll"] as const) {
     test(`the server is killed under a busy worker: each task is completed once (wait: ${wait})`, async () => {
         const queue = `busy-${wait}`;
-        const worker = newWorker({ queue, wait, pauseMs: 50, concurrency: 8, lease: 3_000 });
+        const worker = newWorker({ queue, wait, pauseMs: 50, concurrency: 8, lease: 6_000 });
         worker.task<number>("count", async (_, number) => {
             await sleep(50);
             return number;

@@ -45,7 +45,7 @@ default_pool_size = 2
     try {
         await eventually("it answers", () => client.list().then(() => true, () => false));
         for (let i = 0; i < 3; i++) {
-            const worker = newWorker({ queue: "pooled", connection, wait: "poll", pauseMs: 50, lease: "1 s", concurrency: 2 });
+            const worker = newWorker({ queue: "pooled", connection, wait: "poll", pauseMs: 50, lease: "5 s", concurrency: 2 });
             worker.task<number>("count", async (task, number) => {
                 await task.heartbeat(number);
                 if (number % 5 === 0 && task.attempt === 1) {

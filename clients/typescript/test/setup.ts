@@ -63,7 +63,7 @@ END $$;
 `;
 
 /** Looks until it is true. */
-export async function eventually(what: string, look: () => boolean | Promise<boolean>, ms = 20_000): Promise<void> {
+export async function eventually(what: string, look: () => boolean | Promise<boolean>, ms = 60_000): Promise<void> {
     const end = Date.now() + ms;
     while (!(await look())) {
         if (Date.now() > end) {
@@ -100,11 +100,13 @@ export function gate<T = void>(): { promise: Promise<T>; open: (value: T) => voi
     return { promise, open };
 }
 
-/** The cluster of this test run: start, stop or kill it. */
-export function cluster(command: "start" | "kill"): void {
+/** Makes a cluster of this file's own, which may be killed and started; test.sh removes it. */
+export function newCluster(name: string): (command: "start" | "kill") => void {
     const script = process.env["CLUSTER"];
     if (script === undefined) {
         throw new Error("run the tests by test.sh");
     }
-    execFileSync(script, [command, "typescript"], { stdio: ["ignore", "ignore", "inherit"] });
+    const run = (command: string) => execFileSync(script, [command, name], { stdio: ["ignore", "pipe", "inherit"], encoding: "utf8" });
+    process.env["PGHOST"] = run("new").trim();
+    return run;
 }

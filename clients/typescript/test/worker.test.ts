@@ -286,9 +286,9 @@ test("a task without a handler is handed back, and said to be", async () => {
 });
 
 test("signs of life keep a task for longer than its lease", async () => {
-    const worker = newWorker({ queue: "alive", lease: 300 });
+    const worker = newWorker({ queue: "alive", lease: 1_500 });
     worker.task("work", async (task) => {
-        await sleep(1_200);
+        await sleep(3_500);
         return task.attempt;
     });
     void worker.run();
@@ -299,12 +299,12 @@ test("signs of life keep a task for longer than its lease", async () => {
 test("signs of life come as often as the task wants them", async () => {
     const worker = newWorker({ queue: "often" });
     worker.task("work", async (task) => {
-        await sleep(1_200);
+        await sleep(3_500);
         return task.attempt;
     });
     void worker.run();
     // The lease is a minute, but the task's heartbeat makes it shorter.
-    assert.equal(await result(await start("often", "work", { heartbeat: "300 ms" })), 1);
+    assert.equal(await result(await start("often", "work", { heartbeat: "1500 ms" })), 1);
     await worker.stop();
 });
 
@@ -329,7 +329,7 @@ test("details of a heartbeat are there for the next attempt", async () => {
 test("a cancelled call aborts the signal, and nothing is reported", async () => {
     const begun = gate();
     const ended = gate<unknown>();
-    const worker = newWorker({ queue: "cancel", lease: 600, concurrency: 1 });
+    const worker = newWorker({ queue: "cancel", lease: 3_000, concurrency: 1 });
     worker.task("work", async (task) => {
         begun.open();
         try {
@@ -380,7 +380,7 @@ test("a heartbeat throws when the task is to be given up", async () => {
 test("a lost task is given up; its late result is dropped", async () => {
     const reasons: unknown[] = [];
     const begun = gate<string>();
-    const worker = newWorker({ queue: "lost", lease: 600 });
+    const worker = newWorker({ queue: "lost", lease: 3_000 });
     worker.task("work", async (task) => {
         if (task.attempt === 1) {
             begun.open((task as Task & { token: string }).token);
