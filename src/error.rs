@@ -11,6 +11,9 @@ use crate::pg::errdata::pack;
 
 #[derive(Debug, ThisError)]
 pub(crate) enum Error {
+    /// One that has its SQLSTATE already: of user code, or of Postgres.
+    #[error("{}", .0.message)]
+    Passed(Box<PgError>),
     #[error("{0} must not be null")]
     NullArgument(&'static str),
     #[error("{name} must not be empty")]
@@ -25,6 +28,8 @@ pub(crate) enum Error {
     WrongArgument { name: &'static str, expected: String },
     #[error("{first} and {second} cannot be given together")]
     Together { first: &'static str, second: &'static str },
+    #[error("{given} cannot be given without {with}")]
+    OnlyTogether { given: &'static str, with: &'static str },
     #[error("exactly one of {0} must be given")]
     OneOf(&'static str),
     #[error("{0}")]
@@ -124,6 +129,14 @@ pub(crate) enum Error {
     StartTimeout { workflow: String, detail: String },
     #[error("step \"{step}\" did not end within its timeout")]
     StepTimeout { step: String, detail: String },
+    #[error("attempt of step \"{0}\" was lost")]
+    AttemptLost(String),
+    #[error("step \"{0}\" needs a background worker")]
+    NeedsWorker(String),
+    #[error("step \"{0}\" was stopped at the timeout of its workflow")]
+    StepCutOff(String),
+    #[error("step has left a transaction open")]
+    TransactionLeftOpen,
     #[error("step \"{step}\" did not succeed within its total timeout, in {attempts}")]
     StepTotalTimeout {
         step: String,
@@ -165,6 +178,8 @@ pub(crate) enum Error {
     UnknownTask,
     #[error("permission denied for queue \"{0}\"")]
     NotYourQueue(String),
+    #[error("queue \"{queue}\" is full")]
+    QueueFull { queue: String, limit: i32, dropped: bool },
     #[error("CALL wf_poll cannot wait inside a transaction block")]
     WaitInTransaction,
     #[error("client has closed the connection")]
@@ -216,10 +231,12 @@ impl Error {
     fn sqlstate(&self) -> i32 {
         use Error::*;
         pack(*match self {
+            Passed(error) => return error.sqlstate,
             NullArgument(_) => b"22004",
             EmptyArgument { .. }
             | WrongArgument { .. }
             | Together { .. }
+            | OnlyTogether { .. }
             | Options(_)
             | Script(_)
             | InputMismatch { .. }
@@ -232,7 +249,7 @@ impl Error {
             AmbiguousFunction { .. } => b"42725",
             NoExecute(_) | NotYourQueue(_) | NotYours(_) | NotConnectedAs { .. } => b"42501",
             RoleCannotLogin(_) => b"28000",
-            PseudoType { .. } | NotCallable(_) | PrepareTransaction => b"0A000",
+            PseudoType { .. } | NotCallable(_) | PrepareTransaction | NeedsWorker(_) => b"0A000",
             UnknownInstance(_) | UnknownTask | UnknownStep { .. } => b"42704",
             InstanceExists { .. } | TriggerExists { .. } => b"42710",
             InstanceEnded { .. }
@@ -247,10 +264,11 @@ impl Error {
             TransactionEnded => b"2D000",
             Diverged { .. } | CannotUpgrade { .. } => b"WF001",
             InstanceCancelled { .. } | Cancelled { .. } => b"WF002",
-            RunTimeout { .. } | StartTimeout { .. } => b"WF003",
+            RunTimeout { .. } | StartTimeout { .. } | StepCutOff(_) => b"WF003",
             StepTimeout { .. } | StepTotalTimeout { .. } | AwaitTimeout(_) | TaskTimeout { .. } => b"WF004",
-            LeaseExpired { .. } | TaskLost { .. } => b"WF007",
-            WaitInTransaction => b"25001",
+            LeaseExpired { .. } | TaskLost { .. } | AttemptLost(_) => b"WF007",
+            WaitInTransaction | TransactionLeftOpen => b"25001",
+            QueueFull { .. } => b"WF009",
             ClientGone => b"08006",
             MapFailed { .. } => b"WF006",
             VersionLost { .. } => b"WF005",
@@ -260,6 +278,7 @@ impl Error {
     fn detail(&self) -> Option<String> {
         use Error::*;
         Some(match self {
+            Passed(error) => return error.detail.clone(),
             TooLong { bytes, limit, .. } | TooLarge { bytes, limit, .. } => {
                 format!("It has {bytes} bytes; the limit is {limit}.")
             }
@@ -267,6 +286,10 @@ impl Error {
             InputMismatch { detail, .. } | InstanceExists { detail, .. } | VersionLost { detail, .. } => detail.clone(),
             NotEnded { detail, .. } | CannotUpgrade { detail, .. } | TaskLost { detail, .. } => detail.clone(),
             NotFailed(_) => "Its last run has completed.".into(),
+            AttemptLost(_) => "The process that ran it has ended.".into(),
+            NeedsWorker(_) => {
+                "It is not transactional: it runs as a command of its own, which this session cannot do.".into()
+            }
             CannotWait { detail, .. } => (*detail).into(),
             Script(ScriptError { place: Some(place), .. }) => format!("It stands in {place}."),
             TestWithoutEnd { limit, .. } => format!("It has taken {limit} turns and attempts of steps."),
@@ -280,6 +303,14 @@ impl Error {
             MapFailed { first: Some(first), .. } => first.clone(),
             TooDeep(limit) => format!("A child may have {limit} runs above it."),
             Diverged { expected, found } => format!("Expected {expected}, found {found}."),
+            QueueFull { limit, dropped, .. } => {
+                let what = if *dropped {
+                    "It was dropped for a later one. "
+                } else {
+                    ""
+                };
+                format!("{what}No more than {limit} may wait in it.")
+            }
             TaskTimeout { micros, .. } => format!("The limit is {} ms.", micros / 1000),
             LeaseExpired {
                 worker: Some(worker), ..
@@ -298,6 +329,7 @@ impl Error {
     fn hint(&self) -> Option<String> {
         use Error::*;
         Some(match self {
+            Passed(error) => return error.hint.clone(),
             Options(OptionError::Unknown { known, .. })
             | Script(ScriptError {
                 error: OptionError::Unknown { known, .. },
@@ -308,6 +340,9 @@ impl Error {
                 ..
             }) => "Give a result, or a failure, or both.".into(),
             CannotWait { hint, .. } => (*hint).into(),
+            QueueFull { dropped: false, .. } => {
+                "Come again when it is shorter, or raise its limit: wf_queue(name, max_backlog => ...).".into()
+            }
             TestWithoutEnd { .. } => "Stop it with until => ..., or raise max_turns.".into(),
             UnknownWorkflow(_) => {
                 "A workflow is a function, found by the search_path, or a name given by wf_define.".into()
@@ -341,6 +376,9 @@ impl Error {
             InsideStep(function) | InsideWorkflow(function) if OUTSIDE_ONLY.contains(function) => return None,
             InsideStep(_) => "A step is one piece of work: call it from the workflow function instead.".into(),
             InstanceEnded { .. } => "Run it again with wf_start(..., on_conflict => 'start_new').".into(),
+            AttemptLost(_) => "What it has committed stays: see to it that it can be repeated.".into(),
+            NeedsWorker(_) => "Load the library by shared_preload_libraries; in wf_test, give the step a mock.".into(),
+            TransactionLeftOpen => "End it in the same text, or leave out BEGIN: several statements are one transaction.".into(),
             NotFailed(_) => {
                 "Run it again with wf_start(..., on_conflict => 'start_new'), or a part of it with wf_fork.".into()
             }
@@ -366,7 +404,7 @@ impl Error {
                 "Give a JSON Schema, of draft 2020-12 or the one that its $schema names, that refers to nothing outside of itself.".into()
             }
             UnfitPayload { .. } => "The view wf.waiting shows the schema.".into(),
-            StartTimeout { .. } => "No executor came to it in time: see wf_health() and pg_workflow.max_executors.".into(),
+            StartTimeout { .. } => "No executor came to it in time, or its queue did not let it: see wf_health(), pg_workflow.max_executors and wf.queues.".into(),
             UnknownHandle(_) => "A handle is of the run that has begun the call; it is not passed on to others.".into(),
             TaskLost { .. } => "Drop the work, or leave it to the idempotency key: what another attempt does counts.".into(),
             NotYourQueue(_) => "Its owner names who may work on it: wf_queue(name, workers => '{role}').".into(),
@@ -382,8 +420,17 @@ impl Error {
     }
 }
 
+impl From<PgError> for Error {
+    fn from(error: PgError) -> Self {
+        Self::Passed(Box::new(error))
+    }
+}
+
 impl From<Error> for PgError {
     fn from(error: Error) -> Self {
+        if let Error::Passed(error) = error {
+            return *error;
+        }
         Self {
             sqlstate: error.sqlstate(),
             message: error.to_string(),

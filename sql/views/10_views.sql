@@ -18,6 +18,8 @@ CREATE VIEW wf.workflows WITH (security_barrier) AS
                 ELSE r.status END AS status,
            CASE WHEN w.run_id IS NOT NULL THEN NULL
                 WHEN coalesce(p.waiting_for, q.waiting_for) IS NOT NULL THEN coalesce(p.waiting_for, q.waiting_for)
+                WHEN r.status = 'pending' AND r.queue IS NOT NULL AND coalesce(r.start_at <= pg_catalog.now(), true) THEN
+                    (SELECT 'queue "' || u.name || '"' FROM wf_internal.queues u WHERE u.queue_id = (r.queue->>'id')::integer)
                 WHEN r.status = 'pending' AND r.start_at IS NOT NULL THEN 'start at ' || r.start_at::text
                 ELSE r.waiting_for END AS waiting_for,
            r.input, r.result,
@@ -64,7 +66,7 @@ CREATE VIEW wf.branches WITH (security_barrier) AS
     JOIN wf_internal.runs r ON r.run_id = b.run_id
     JOIN wf_internal.definitions d USING (def_id)
     WHERE pg_catalog.pg_has_role(r.owner::oid, 'USAGE');
-COMMENT ON VIEW wf.branches IS 'steps begun by wf_begin and items of wf_map, which run side by side';
+COMMENT ON VIEW wf.branches IS 'steps begun by wf_begin, steps that are not transactional, and items of wf_map';
 
 CREATE VIEW wf.signals WITH (security_barrier) AS
     SELECT r.id, g.name, g.payload, g.sent_at, g.sent_by, g.consumed_at, s.name AS consumed_by, g.key, g.refused,

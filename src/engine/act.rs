@@ -47,6 +47,7 @@ impl Turn {
                 Some(self.fail(code, history, Status::Failed, &error))
             }
             Want::Blocked => Some(self.wait(history)),
+            Want::Step { name, spec, .. } if spec.apart.is_some() => self.begin_apart(history, &name, &spec, now),
             Want::Step { name, index, spec } => self.run_step(code, history, &name, index, &spec, tried),
             Want::Sleep { name, until } => {
                 let due = match until {
@@ -61,7 +62,7 @@ impl Turn {
                 self.begin_map(code, history, &name, &call, now);
                 history.is_blocked().then(|| self.wait(history))
             }
-            Want::Task { name, call } => Some(self.begin_task(history, &name, call, now)),
+            Want::Task { name, call } => self.begin_task(history, &name, call, now),
             Want::Await {
                 name,
                 handles,

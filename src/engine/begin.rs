@@ -11,10 +11,8 @@ use crate::engine::history::{Answer, History};
 use crate::engine::task::TaskCall;
 use crate::engine::turn::Turn;
 use crate::error::Error;
-use crate::hub::hints;
-use crate::pg::{Interval, Json, Timestamp, clock, guard};
+use crate::pg::{Interval, Json, PgError, Timestamp, clock};
 use crate::store::steps::{Kind, StepStatus};
-use crate::store::{branches, ready};
 
 /// What `wf_begin` begins.
 pub(crate) enum Begun {
@@ -46,10 +44,7 @@ pub(crate) fn begin(name: &str, read: impl FnOnce() -> Result<Begun, Error>, kin
         })
     })?;
     // The unwinding may be a soft one, which returns.
-    Ok(noted.unwrap_or_else(|unwind| {
-        deliver(unwind);
-        0
-    }))
+    noted.or_else(|unwind| deliver(unwind).map(|_| 0))
 }
 
 /// Waits for one begun call; returns its result.
@@ -64,10 +59,10 @@ pub(crate) fn await_one(handle: i32, timeout: Option<Interval>) -> Result<Option
             Err(unwind) => Err(unwind),
         })
     })?;
-    Ok(match done {
-        Ok(outcome) => outcome.unwrap_or_else(|error| guard::throw(error)),
+    match done {
+        Ok(outcome) => Ok(outcome?),
         Err(answer) => deliver(answer),
-    })
+    }
 }
 
 /// Waits until `first` of the begun calls are done; returns what those that are have come to, as an array of objects in
@@ -95,10 +90,10 @@ pub(crate) fn await_many(
         let done = history.awaited(&name, handles, first, timeout)?;
         Ok(done.map(|done| outcomes(history, &done)))
     })?;
-    Ok(match done {
-        Ok(outcomes) => Some(outcomes),
+    match done {
+        Ok(outcomes) => Ok(Some(outcomes)),
         Err(answer) => deliver(answer),
-    })
+    }
 }
 
 /// The name under which a wait for several calls is recorded: the same for the same handles.
@@ -157,25 +152,40 @@ impl Turn {
         }
     }
 
+    /// Settles an entry whose call could not be launched; true if it could not.
+    pub(super) fn refused<E: Into<PgError>>(
+        &self,
+        history: &mut History,
+        position: usize,
+        launched: Result<(), E>,
+        now: Timestamp,
+    ) -> bool {
+        let Err(error) = launched else { return false };
+        let error: PgError = error.into();
+        history.settle(position, now, |row| {
+            row.status = StepStatus::Failed;
+            row.error = Some(Json::from_value(&error.to_json()));
+        });
+        true
+    }
+
     fn launch(&mut self, code: &Code, history: &mut History, position: usize, now: Timestamp) {
         let row = history.row(position);
         let (n, due) = (row.n, row.due_at);
         match row.kind {
             Kind::Step => {
-                let (owner, priority) = (self.run.owner, i32::from(self.run.priority));
-                branches::insert(self.run.run_id, n);
-                ready::insert_branches(owner, priority, self.run.run_id, n, 1, 1);
-                hints::ready(owner);
+                let request = row.request.clone();
+                let launched = self.launch_branch(request.as_ref(), n, now);
+                self.refused(history, position, launched, now);
             }
             Kind::Child => {
-                if let Err(error) = self.start_child(code, history, position) {
-                    history.settle(position, now, |row| {
-                        row.status = StepStatus::Failed;
-                        row.error = Some(Json::from_value(&error.to_json()));
-                    });
-                }
+                let started = self.start_child(code, history, position);
+                self.refused(history, position, started, now);
             }
-            Kind::Task => self.launch_task(history, position, now),
+            Kind::Task => {
+                let launched = self.launch_task(history, position, now);
+                self.refused(history, position, launched, now);
+            }
             Kind::Signal => {
                 let name = history.signal_name(position);
                 // One that is there already: nobody will tell.

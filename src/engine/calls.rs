@@ -8,6 +8,7 @@ use pg_workflow_core::policy::RetryPolicy;
 use crate::engine::ask::Ask;
 use crate::engine::history::{Answer, History, Wake, Want};
 use crate::engine::in_place::Stage;
+use crate::engine::seats;
 use crate::engine::start::check_text;
 use crate::engine::step::{self, Caching, StepSpec};
 use crate::error::Error;
@@ -120,20 +121,20 @@ pub(super) fn with_history<T>(
     })
 }
 
-/// Turns an answer into a value, an error of the workflow, or the unwinding.
-pub(super) fn deliver(answer: Answer) -> Option<Json> {
+/// Turns an answer into a value, an error of the workflow, or the unwinding. An error is returned, up to where it is raised:
+/// each unwinding of Rust frames costs as much as a row written.
+pub(super) fn deliver(answer: Answer) -> Result<Option<Json>, Error> {
     match answer {
-        Answer::Value(value) => value,
-        Answer::Raise(error) => guard::throw(error),
+        Answer::Value(value) => Ok(value),
+        Answer::Raise(error) => Err(error.into()),
         Answer::Unwind | Answer::UnwindAgain if leaves_softly() => {
             interrupt::cancel_soon();
-            None
+            Ok(None)
         }
         // query_canceled, because EXCEPTION WHEN OTHERS lets it pass: user handlers do not see the unwinding.
-        Answer::Unwind | Answer::UnwindAgain => guard::throw(PgError::new(
-            QUERY_CANCELED,
-            "workflow is unwound to wait or to run a step",
-        )),
+        Answer::Unwind | Answer::UnwindAgain => {
+            Err(PgError::new(QUERY_CANCELED, "workflow is unwound to wait or to run a step").into())
+        }
     }
 }
 
@@ -157,11 +158,39 @@ pub(crate) struct StepCall {
     pub(crate) total_timeout: Option<Interval>,
     pub(crate) cache_key: Option<String>,
     pub(crate) cache_ttl: Option<Interval>,
+    pub(crate) transactional: bool,
+    /// The queue that it takes its turn in, and its key there.
+    pub(crate) queue: Option<String>,
+    pub(crate) key: Option<String>,
 }
 
 impl StepCall {
+    /// True if it cannot run within its run's turn.
+    fn is_apart(&self) -> bool {
+        !self.transactional || self.queue.is_some()
+    }
+
+    fn check_queue(&self) -> Result<(), Error> {
+        match (&self.queue, &self.key) {
+            (Some(queue), key) => seats::check(queue, key.as_deref(), None),
+            (None, Some(_)) => Err(Error::OnlyTogether {
+                given: "key",
+                with: "queue",
+            }),
+            (None, None) => Ok(()),
+        }
+    }
+
     fn into_spec(self) -> Result<StepSpec, Error> {
+        self.check_queue()?;
+        let apart = if self.is_apart() {
+            Some(self.to_request(true)?)
+        } else {
+            None
+        };
         Ok(StepSpec {
+            apart,
+            transactional: self.transactional,
             target: self.target,
             input: self.input,
             retry: self.retry.map(|json| read_policy(&json)).transpose()?,
@@ -180,12 +209,25 @@ impl StepCall {
             .retry
             .as_ref()
             .map(|json| read_policy(json).map(|_| json.to_text()));
-        let timeout = self.timeout.map(|timeout| positive(timeout, "timeout")).transpose()?;
+        self.check_queue()?;
+        let micros = |interval: Option<Interval>, name| {
+            let micros = interval.map(|interval| positive(interval, name)).transpose()?;
+            Ok::<_, Error>(micros.map(|micros| micros.to_string()))
+        };
+        let caching = read_caching(self.cache_key.clone(), self.cache_ttl)?;
+        let ttl = caching.as_ref().and_then(|caching| caching.ttl);
+        let text = |text: &str| serde_json::Value::from(text).to_string();
         Ok(Json::object(&[
-            ("target", Some(serde_json::Value::from(&*self.target).to_string())),
+            ("queue", self.queue.as_deref().map(text)),
+            ("key", self.key.as_deref().map(text)),
+            ("target", Some(text(&self.target))),
             ("input", with_input.then(|| self.input.to_text())),
             ("retry", retry.transpose()?),
-            ("timeout", timeout.map(|micros| micros.to_string())),
+            ("timeout", micros(self.timeout, "timeout")?),
+            ("total_timeout", micros(self.total_timeout, "total_timeout")?),
+            ("cache_key", caching.map(|caching| text(&caching.key))),
+            ("cache_ttl", ttl.map(|micros| micros.to_string())),
+            ("transactional", (!self.transactional).then(|| "false".to_owned())),
         ]))
     }
 }
@@ -194,16 +236,20 @@ impl StepSpec {
     /// Reads what [`StepCall::to_request`] has made.
     pub(crate) fn from_request(request: &Json, input: Option<Json>) -> Self {
         let field = |key: &str| request.field(key);
+        let text = |key: &str| field(key).and_then(|json| json.to_value().as_str().map(str::to_owned));
+        let micros = |key: &str| field(key).and_then(|json| json.to_value().as_i64());
         Self {
-            target: field("target")
-                .map(|text| text.to_value())
-                .and_then(|v| v.as_str().map(str::to_owned))
-                .unwrap_or_default(),
+            target: text("target").unwrap_or_default(),
             input: input.or_else(|| field("input")).unwrap_or_else(Json::null),
             retry: field("retry").and_then(|json| read_policy(&json).ok()),
-            timeout: field("timeout").and_then(|json| json.to_value().as_i64()),
-            total_timeout: None,
-            caching: None,
+            timeout: micros("timeout"),
+            total_timeout: micros("total_timeout"),
+            caching: text("cache_key").map(|key| Caching {
+                key,
+                ttl: micros("cache_ttl"),
+            }),
+            transactional: field("transactional").is_none(),
+            apart: None,
         }
     }
 }
@@ -222,7 +268,7 @@ fn ask_step(name: &str, read: impl FnOnce() -> Result<StepCall, Error>) -> Resul
 
 /// `wf_step` as a function: recorded, or unwinding.
 pub(crate) fn step(name: &str, read: impl FnOnce() -> Result<StepCall, Error>) -> Result<Option<Json>, Error> {
-    ask_step(name, read).map(deliver)
+    ask_step(name, read).and_then(deliver)
 }
 
 /// `wf_step` as a procedure: where it may commit, the step runs here and now.
@@ -231,11 +277,11 @@ pub(crate) fn call_step(
     name: &str,
     read: impl FnOnce() -> Result<StepCall, Error>,
 ) -> Result<Option<Json>, Error> {
-    Ok(act_or_deliver(may_commit, ask_step(name, read)?))
+    act_or_deliver(may_commit, ask_step(name, read)?)
 }
 
 /// Has a call that has no answer yet answered on the spot, if that is possible.
-fn act_or_deliver(may_commit: bool, answer: Answer) -> Option<Json> {
+fn act_or_deliver(may_commit: bool, answer: Answer) -> Result<Option<Json>, Error> {
     if !matches!(answer, Answer::Unwind) || !may_commit || !txn::at_top_level() {
         return deliver(answer);
     }
@@ -246,7 +292,7 @@ fn act_or_deliver(may_commit: bool, answer: Answer) -> Option<Json> {
                 history.take_want();
             }
         });
-        guard::throw(error);
+        return Err(error.into());
     }
     // Taken out of the scene meanwhile: a step is a scene of its own.
     let scene = SCENE.replace(Scene::Outside);
@@ -305,8 +351,7 @@ pub(crate) fn sleep(name: &str, until: Wake, function: &'static str) -> Result<(
             })
         })
     })?;
-    deliver(answer);
-    Ok(())
+    deliver(answer).map(|_| ())
 }
 
 fn ask_signal(name: &str, read: impl FnOnce() -> Result<Ask, Error>) -> Result<Answer, Error> {
@@ -321,7 +366,7 @@ fn ask_signal(name: &str, read: impl FnOnce() -> Result<Ask, Error>) -> Result<A
 }
 
 pub(crate) fn wait_signal(name: &str, read: impl FnOnce() -> Result<Ask, Error>) -> Result<Option<Json>, Error> {
-    ask_signal(name, read).map(deliver)
+    ask_signal(name, read).and_then(deliver)
 }
 
 /// `wf_wait_signal` as a procedure: where it may commit, a signal that is there is taken here and now.
@@ -330,13 +375,12 @@ pub(crate) fn call_wait_signal(
     name: &str,
     read: impl FnOnce() -> Result<Ask, Error>,
 ) -> Result<Option<Json>, Error> {
-    Ok(act_or_deliver(may_commit, ask_signal(name, read)?))
+    act_or_deliver(may_commit, ask_signal(name, read)?)
 }
 
 pub(crate) fn set(name: &str, value: &Json) -> Result<(), Error> {
     let answer = with_history("wf_set", |history| Ok(history.value(Kind::Set, name, || value.clone())))?;
-    deliver(answer);
-    Ok(())
+    deliver(answer).map(|_| ())
 }
 
 pub(crate) fn emit(name: &str, value: &Json) -> Result<(), Error> {
@@ -344,14 +388,13 @@ pub(crate) fn emit(name: &str, value: &Json) -> Result<(), Error> {
         step::check_size(Some(value), || format!("value of stream \"{name}\""))?;
         Ok(history.value(Kind::Emit, name, || value.clone()))
     })?;
-    deliver(answer);
-    Ok(())
+    deliver(answer).map(|_| ())
 }
 
 /// A recorded value, made by `make` at first passage.
 pub(crate) fn value(function: &'static str, make: impl FnOnce() -> Json) -> Result<serde_json::Value, Error> {
     let answer = with_history(function, |history| Ok(history.value(Kind::Value, function, make)))?;
-    Ok(deliver(answer).map(|json| json.to_value()).unwrap_or_default())
+    Ok(deliver(answer)?.map(|json| json.to_value()).unwrap_or_default())
 }
 
 /// The present, recorded.

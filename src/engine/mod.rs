@@ -2,7 +2,9 @@
 
 mod act;
 pub(crate) mod actions;
+pub(crate) mod admission;
 pub(crate) mod ask;
+mod backlog;
 pub(crate) mod batch;
 pub(crate) mod begin;
 mod branch;
@@ -11,6 +13,7 @@ pub(crate) mod calls;
 pub(crate) mod check;
 pub(crate) mod child;
 pub(crate) mod code;
+pub(crate) mod command;
 pub(crate) mod complete;
 pub(crate) mod continued;
 pub(crate) mod define;
@@ -31,6 +34,7 @@ mod replay;
 pub(crate) mod report;
 pub(crate) mod retry;
 pub(crate) mod saga;
+mod seats;
 pub(crate) mod send;
 pub(crate) mod single;
 pub(crate) mod start;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use pg_workflow_core::sparing::Sparing;
 
-use crate::engine::batch;
+use crate::engine::{batch, command};
 use crate::hub::databases;
 use crate::hub::slots::{self, Kind};
 use crate::pg::process::{self, WorkerSpec, worker_main};
@@ -41,6 +41,7 @@ fn main(database: Oid) {
         requested: HashSet::new(),
         complained: false,
         idling: false,
+        recovered: false,
     };
     let mut belongs = Belongs::NotNow;
     loop {
@@ -52,6 +53,7 @@ fn main(database: Oid) {
         // Looked at when something may have changed, not at every timer.
         if slots::take_recheck() || belongs != Belongs::Yes {
             belongs = super::belongs();
+            scheduler.recovered = false;
         }
         let next = match belongs {
             Belongs::NoExtension => {
@@ -106,6 +108,8 @@ struct Scheduler {
     requested: HashSet<Oid>,
     complained: bool,
     idling: bool,
+    /// What was found running when it began has been looked at.
+    recovered: bool,
 }
 
 impl Scheduler {
@@ -120,6 +124,9 @@ impl Scheduler {
     /// Looks at timers and ready runs: at all of them, unless that has become dear (see [`Sparing`]); then at the timers
     /// behind those that were moved last, and for the roles that had ready runs last.
     fn look(&mut self) -> Look {
+        if slots::take_abandoned() || !self.recovered {
+            command::recover();
+        }
         let begun = clock();
         self.spared = !self.from_start.is_due(begun);
         let after = if self.spared {
@@ -156,6 +163,7 @@ impl Scheduler {
             return Ok(None);
         };
         self.idling = false;
+        self.recovered = true;
         slots::set_next_due(next);
         let now = clock();
         let mut again = match next {
