@@ -9,7 +9,12 @@ import { type Logger, Worker, type WorkerOptions } from "pg-workflow";
 
 /** A database of a file's own, dropped at its end. */
 export async function database(name: string): Promise<pg.Pool> {
-    await asAdmin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`, `CREATE DATABASE ${name}`);
+    await asAdmin(
+        `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`,
+        `CREATE DATABASE ${name}`,
+        // So that what is too large need not be very large.
+        `ALTER DATABASE ${name} SET pg_workflow.max_payload = '100 kB'`,
+    );
     process.env["PGDATABASE"] = name;
     const pool = new pg.Pool({ max: 20 });
     pool.on("error", () => {});
