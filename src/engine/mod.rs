@@ -31,6 +31,7 @@ mod replay;
 pub(crate) mod report;
 pub(crate) mod retry;
 pub(crate) mod saga;
+pub(crate) mod schedule;
 pub(crate) mod send;
 pub(crate) mod single;
 pub(crate) mod start;

@@ -16,6 +16,7 @@ pub(crate) mod pauses;
 pub(crate) mod ready;
 pub(crate) mod remarks;
 pub(crate) mod runs;
+pub(crate) mod schedules;
 pub(crate) mod steps;
 pub(crate) mod streams;
 pub(crate) mod tasks;

@@ -14,3 +14,4 @@ pub mod signature;
 pub mod sparing;
 pub mod sqlstate;
 pub mod target;
+pub mod ticks;
