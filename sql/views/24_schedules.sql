@@ -3,7 +3,7 @@ CREATE VIEW wf.schedules WITH (security_barrier) AS
     SELECT s.name, s.schedule, s.time_zone, s.workflow, s.command AS sql, s.input,
            CASE WHEN s.paused THEN 'paused'
                 WHEN s.failures > 0 THEN 'failing'
-                WHEN s.next_at IS NULL AND s.timer_at IS NULL AND s.queued_at IS NULL THEN 'ended'
+                WHEN s.next_at IS NULL AND s.timer_at IS NULL AND s.queued_at IS NULL AND s.schedule <> '@reboot' THEN 'ended'
                 ELSE 'active' END AS status,
            CASE WHEN s.next_at IS NOT NULL THEN coalesce(s.timer_at, s.next_at) END AS next_fire,
            s.last_tick, s.fired_at AS last_fire, s.fired_at - s.fired_due AS lag,

@@ -194,7 +194,8 @@ impl Batcher {
                 turns += 1;
                 served.push(*ticket);
             } else if let Some(unit) = ticket.branch.filter(|unit| schedules::is_schedule(*unit)) {
-                if fire::act(unit.run_id, self.owner, tickets.len() == 1 || commits == Commits::No) {
+                let alone = tickets.len() == 1 || commits == Commits::No;
+                if scope::with_memory(|| fire::act(unit.run_id, self.owner, alone)) {
                     turns += 1;
                     served.push(*ticket);
                 } else {

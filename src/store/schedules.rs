@@ -13,6 +13,7 @@ statement!(TRY_LOCK, "schedule_try_lock", UUID, OID);
 statement!(DELETE, "schedule_delete", UUID);
 statement!(OWNER, "schedule_owner", UUID);
 statement!(OPEN, "schedule_open", TEXTS);
+statement!(WAKE, "schedules_wake", INT4, INT4);
 statement!(INPUT, "schedule_input", JSONB, TEXT, TIMESTAMPTZ);
 statement!(DELETE_TIMER, "task_timer_delete", TIMESTAMPTZ, UUID, INT4, INT4);
 statement!(
@@ -33,7 +34,6 @@ statement!(
     TIMESTAMPTZ,
     TIMESTAMPTZ,
     BOOL,
-    TIMESTAMPTZ,
     TIMESTAMPTZ,
     TIMESTAMPTZ,
     TIMESTAMPTZ,
@@ -85,7 +85,6 @@ pub(crate) struct Schedule {
     pub(crate) starts_at: Option<Timestamp>,
     pub(crate) ends_at: Option<Timestamp>,
     pub(crate) paused: bool,
-    pub(crate) created_at: Timestamp,
 
     pub(crate) after_at: Timestamp,
     pub(crate) next_at: Option<Timestamp>,
@@ -125,24 +124,23 @@ fn read(row: &Row) -> Schedule {
         starts_at: row.get(14),
         ends_at: row.get(15),
         paused: row.need(16),
-        created_at: row.need(17),
-        after_at: row.need(18),
-        next_at: row.get(19),
-        timer_at: row.get(20),
-        queued_at: row.get(21),
-        asked_at: row.get(22),
-        last_tick: row.get(23),
-        fired_at: row.get(24),
-        fired_due: row.get(25),
-        last_id: row.get(26),
-        open_ids: row.need::<Vec<Option<String>>>(27).into_iter().flatten().collect(),
-        fired: row.need(28),
-        missed: row.need(29),
-        skipped: row.need(30),
-        failed: row.need(31),
-        failures: row.need(32),
-        error: row.get(33),
-        failed_at: row.get(34),
+        after_at: row.need(17),
+        next_at: row.get(18),
+        timer_at: row.get(19),
+        queued_at: row.get(20),
+        asked_at: row.get(21),
+        last_tick: row.get(22),
+        fired_at: row.get(23),
+        fired_due: row.get(24),
+        last_id: row.get(25),
+        open_ids: row.need::<Vec<Option<String>>>(26).into_iter().flatten().collect(),
+        fired: row.need(27),
+        missed: row.need(28),
+        skipped: row.need(29),
+        failed: row.need(30),
+        failures: row.need(31),
+        error: row.get(32),
+        failed_at: row.get(33),
     }
 }
 
@@ -194,7 +192,6 @@ pub(crate) fn update(schedule: &Schedule) {
         &schedule.starts_at,
         &schedule.ends_at,
         &schedule.paused,
-        &schedule.created_at,
         &schedule.after_at,
         &schedule.next_at,
         &schedule.timer_at,
@@ -222,6 +219,11 @@ pub(crate) fn delete(id: RunId) {
 pub(crate) fn delete_timer(due: Timestamp, id: RunId) {
     let unit = unit(id);
     DELETE_TIMER.run(&[&due, &unit.run_id, &unit.n, &unit.item]);
+}
+
+/// Makes those ready that are for the start of the server, and have not acted on this one.
+pub(crate) fn wake_for_start(priority: i32) {
+    WAKE.run(&[&priority, &timers::SCHEDULE]);
 }
 
 /// Those of some instances that are open.

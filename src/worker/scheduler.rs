@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use pg_workflow_core::sparing::Sparing;
 
 use crate::engine::batch;
+use crate::engine::schedule::fire;
 use crate::hub::databases;
 use crate::hub::slots::{self, Kind};
 use crate::pg::process::{self, WorkerSpec, worker_main};
@@ -41,6 +42,7 @@ fn main(database: Oid) {
         requested: HashSet::new(),
         complained: false,
         idling: false,
+        looked: false,
     };
     let mut belongs = Belongs::NotNow;
     loop {
@@ -106,6 +108,8 @@ struct Scheduler {
     requested: HashSet<Oid>,
     complained: bool,
     idling: bool,
+    /// It has looked at least once.
+    looked: bool,
 }
 
 impl Scheduler {
@@ -120,6 +124,9 @@ impl Scheduler {
     /// Looks at timers and ready runs: at all of them, unless that has become dear (see [`Sparing`]); then at the timers
     /// behind those that were moved last, and for the roles that had ready runs last.
     fn look(&mut self) -> Look {
+        if !self.looked {
+            fire::server_started();
+        }
         let begun = clock();
         self.spared = !self.from_start.is_due(begun);
         let after = if self.spared {
@@ -156,6 +163,7 @@ impl Scheduler {
             return Ok(None);
         };
         self.idling = false;
+        self.looked = true;
         slots::set_next_due(next);
         let now = clock();
         let mut again = match next {

@@ -231,6 +231,11 @@ fn note(row: &mut Schedule, what: &str, error: PgError, now: Timestamp) {
     });
 }
 
+/// The scheduler has started, perhaps with the server. As the engine.
+pub(crate) fn server_started() {
+    schedules::wake_for_start(PRIORITY);
+}
+
 /// A run of a schedule has ended: it may have kept a tick waiting. As the engine.
 pub(in crate::engine) fn run_ended(schedule: RunId, owner: Oid) {
     let unit = schedules::unit(schedule);

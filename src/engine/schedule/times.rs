@@ -10,7 +10,7 @@ use crate::hub::slots;
 use crate::pg::errdata::QUERY_CANCELED;
 use crate::pg::spi::{self, types};
 use crate::pg::value::{timestamp_from_json, timestamp_json};
-use crate::pg::{Datum, Interval, Oid, PgError, Timestamp, guard, interrupt, scope, txn};
+use crate::pg::{Datum, Interval, Oid, PgError, Timestamp, guard, interrupt, process, scope, txn};
 use crate::store::schedules::Schedule;
 
 /// Microseconds from 1970, from which `core` counts, to 2000, from which Postgres does.
@@ -83,10 +83,13 @@ pub(super) fn read(text: &str, zone: &str) -> Result<Reading, Error> {
         }
         _ => match schedule::parse(text) {
             Ok(parsed) => {
-                let mut remarks: Vec<String> = parsed.remarks.iter().map(ToString::to_string).collect();
-                if parsed.schedule == Plan::Reboot {
-                    remarks.push("this schedule never fires: start the workflow yourself when the server starts".to_owned());
-                }
+                let remarks = parsed.remarks.iter().map(ToString::to_string).collect();
+                // As the scheduler looks for it when it starts.
+                let text = if parsed.schedule == Plan::Reboot {
+                    "@reboot"
+                } else {
+                    text
+                };
                 Ok(reading(text.to_owned(), parsed.schedule, remarks))
             }
             // Without the word before it.
@@ -118,7 +121,12 @@ fn every(text: &str, zone: &str) -> Result<(String, Plan), String> {
         Some(at) => (text[..at].trim(), Some(text[at + " from ".len()..].trim())),
         None => (text.trim(), None),
     };
-    let (months, days, micros) = Interval::parse(length)
+    let one = if length.starts_with(char::is_alphabetic) {
+        "1 "
+    } else {
+        ""
+    };
+    let (months, days, micros) = Interval::parse(&format!("{one}{length}"))
         .ok_or_else(|| format!("\"{length}\" is no interval."))?
         .parts();
     if months < 0 || days < 0 || micros < 0 {
@@ -190,6 +198,11 @@ impl Times {
         })
     }
 
+    /// The time is the start of the server, which cannot be known beforehand.
+    pub(super) fn is_reboot(&self) -> bool {
+        matches!(self.plan, Source::Plan(Plan::Reboot, _))
+    }
+
     /// They come from a query of the owner's.
     pub(super) fn is_query(&self) -> bool {
         matches!(self.plan, Source::Query(_))
@@ -202,6 +215,7 @@ impl Times {
     pub(super) fn next(&self, after: Timestamp) -> Result<Option<Timestamp>, PgError> {
         let after = self.starts_at.map_or(after, |start| after.max(start - 1));
         let next = match &self.plan {
+            Source::Plan(Plan::Reboot, _) => Some(process::server_started()).filter(|at| *at > after),
             Source::Plan(plan, zone) => plan.next(after.saturating_add(EPOCH), zone).map(|at| at - EPOCH),
             Source::Query(sql) => self.ask(sql, after)?,
         };
