@@ -124,6 +124,14 @@ pub(crate) enum Error {
     StartTimeout { workflow: String, detail: String },
     #[error("step \"{step}\" did not end within its timeout")]
     StepTimeout { step: String, detail: String },
+    #[error("attempt of step \"{0}\" was lost")]
+    AttemptLost(String),
+    #[error("step \"{0}\" needs a background worker")]
+    NeedsWorker(String),
+    #[error("step \"{0}\" was stopped at the timeout of its workflow")]
+    StepCutOff(String),
+    #[error("step has left a transaction open")]
+    TransactionLeftOpen,
     #[error("step \"{step}\" did not succeed within its total timeout, in {attempts}")]
     StepTotalTimeout {
         step: String,
@@ -249,7 +257,7 @@ impl Error {
             AmbiguousFunction { .. } => b"42725",
             NoExecute(_) | NotYourQueue(_) | NotYours(_) | NotConnectedAs { .. } => b"42501",
             RoleCannotLogin(_) => b"28000",
-            PseudoType { .. } | NotCallable(_) | PrepareTransaction => b"0A000",
+            PseudoType { .. } | NotCallable(_) | PrepareTransaction | NeedsWorker(_) => b"0A000",
             UnknownInstance(_) | UnknownTask | UnknownStep { .. } => b"42704",
             InstanceExists { .. } | TriggerExists { .. } => b"42710",
             InstanceEnded { .. }
@@ -264,10 +272,10 @@ impl Error {
             TransactionEnded => b"2D000",
             Diverged { .. } | CannotUpgrade { .. } => b"WF001",
             InstanceCancelled { .. } | Cancelled { .. } => b"WF002",
-            RunTimeout { .. } | StartTimeout { .. } => b"WF003",
+            RunTimeout { .. } | StartTimeout { .. } | StepCutOff(_) => b"WF003",
             StepTimeout { .. } | StepTotalTimeout { .. } | AwaitTimeout(_) | TaskTimeout { .. } => b"WF004",
-            LeaseExpired { .. } | TaskLost { .. } => b"WF007",
-            WaitInTransaction => b"25001",
+            LeaseExpired { .. } | TaskLost { .. } | AttemptLost(_) => b"WF007",
+            WaitInTransaction | TransactionLeftOpen => b"25001",
             ClientGone => b"08006",
             MapFailed { .. } => b"WF006",
             VersionLost { .. } => b"WF005",
@@ -286,6 +294,10 @@ impl Error {
             WrongSchedule { detail, .. } => detail.clone(),
             AmbiguousSchedule { owners, .. } => format!("Schedules of this name belong to {}.", owners.join(", ")),
             NotFailed(_) => "Its last run has completed.".into(),
+            AttemptLost(_) => "The process that ran it has ended.".into(),
+            NeedsWorker(_) => {
+                "It is not transactional: it runs as a command of its own, which this session cannot do.".into()
+            }
             CannotWait { detail, .. } => (*detail).into(),
             Script(ScriptError { place: Some(place), .. }) => format!("It stands in {place}."),
             TestWithoutEnd { limit, .. } => format!("It has taken {limit} turns and attempts of steps."),
@@ -368,6 +380,9 @@ impl Error {
             InsideStep(function) | InsideWorkflow(function) if OUTSIDE_ONLY.contains(function) => return None,
             InsideStep(_) => "A step is one piece of work: call it from the workflow function instead.".into(),
             InstanceEnded { .. } => "Run it again with wf_start(..., on_conflict => 'start_new').".into(),
+            AttemptLost(_) => "What it has committed stays: see to it that it can be repeated.".into(),
+            NeedsWorker(_) => "Load the library by shared_preload_libraries; in wf_test, give the step a mock.".into(),
+            TransactionLeftOpen => "End it in the same text, or leave out BEGIN: several statements are one transaction.".into(),
             NotFailed(_) => {
                 "Run it again with wf_start(..., on_conflict => 'start_new'), or a part of it with wf_fork.".into()
             }

@@ -51,9 +51,14 @@ extension_sql_file!(
     requires = ["cache_tables"]
 );
 extension_sql_file!(
+    "../sql/tables/66_commands.sql",
+    name = "command_tables",
+    requires = ["task_tables"]
+);
+extension_sql_file!(
     "../sql/tables/67_schedules.sql",
     name = "schedule_tables",
-    requires = ["task_tables"]
+    requires = ["command_tables"]
 );
 extension_sql_file!(
     "../sql/functions/10_client.sql",

@@ -16,11 +16,12 @@ CREATE FUNCTION wf_begin(
     priority integer     DEFAULT NULL,
     start_timeout interval DEFAULT NULL,
     heartbeat interval   DEFAULT NULL,
-    total_timeout interval DEFAULT NULL
+    total_timeout interval DEFAULT NULL,
+    transactional boolean DEFAULT true
 ) RETURNS integer
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_begin';
-COMMENT ON FUNCTION wf_begin(text, text, jsonb, text, interval, text, text, interval, timestamptz, text, jsonb, text, integer, interval, interval, interval) IS
-'Begins a call and goes on; returns a handle for wf_await. One of: target (a step, with input, timeout and retry as in wf_step; it runs beside the workflow, in any executor), workflow (a child, with input, id, timeout and on_parent_end as in wf_call), sleep or until (a timer), signal (a wait for a signal, with timeout), queue (a task, with input, timeout, retry, priority, start_timeout, heartbeat and total_timeout as in wf_task). A workflow does not end before its begun steps and tasks have. Errors: 22023 none or several of them, wrong argument; what the call itself raises, wf_await raises.';
+COMMENT ON FUNCTION wf_begin(text, text, jsonb, text, interval, text, text, interval, timestamptz, text, jsonb, text, integer, interval, interval, interval, boolean) IS
+'Begins a call and goes on; returns a handle for wf_await. One of: target (a step, with input, timeout, total_timeout, retry and transactional as in wf_step; it runs beside the workflow, in any executor), workflow (a child, with input, id, timeout and on_parent_end as in wf_call), sleep or until (a timer), signal (a wait for a signal, with timeout), queue (a task, with input, timeout, retry, priority, start_timeout, heartbeat and total_timeout as in wf_task). A workflow does not end before its begun steps and tasks have. Errors: 22023 none or several of them, wrong argument; what the call itself raises, wf_await raises.';
 
 CREATE FUNCTION wf_await(handle integer, timeout interval DEFAULT NULL) RETURNS jsonb
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_await';

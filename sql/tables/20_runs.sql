@@ -54,7 +54,7 @@ COMMENT ON TABLE wf_internal.steps IS 'recorded steps, waits and values of each 
 -- Serves "the children of a run": for the eye, and to be told of its end. Runs without a parent are not in it.
 CREATE INDEX runs_children ON wf_internal.runs (parent_run_id) WHERE parent_run_id IS NOT NULL;
 
--- Units of work of one run that run side by side: a step begun by wf_begin (item 1), the items of a map. Each is locked, run
+-- Units of work of one run that run beside it: a step begun by wf_begin or that is not transactional (item 1), the items of a map. Each is locked, run
 -- and written by any executor of the owner, while the run's own row stays free. The run has them in its history as one
 -- call (steps.n), which counts what answers say; their results stay here.
 CREATE TABLE wf_internal.branches (
@@ -65,7 +65,7 @@ CREATE TABLE wf_internal.branches (
     n           integer     NOT NULL,           -- the run's call
     item        integer     NOT NULL,           -- from 1
     attempt     integer     NOT NULL,           -- attempts made
-    status      text        NOT NULL,           -- pending, retrying, completed, failed, cancelled
+    status      text        NOT NULL,           -- pending, running (in no transaction), retrying, completed, failed, cancelled
     input       jsonb,                          -- the item; NULL for a begun step, whose request has it
     result      jsonb,
     error       jsonb,

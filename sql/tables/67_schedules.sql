@@ -36,7 +36,7 @@ CREATE TABLE wf_internal.schedules (
     last_id     text,                           -- the last instance
     open_ids    text[]      NOT NULL DEFAULT '{}', -- instances that were open when it was last looked at
     input       jsonb       NOT NULL,
-    options     jsonb       NOT NULL,           -- of a start: priority, timeout, retry, time_key
+    options     jsonb       NOT NULL,           -- of a start: priority, timeout, retry, transactional, time_key
     error       jsonb,                          -- the last
     PRIMARY KEY (schedule_id),
     UNIQUE (name, owner)

@@ -65,7 +65,7 @@ CREATE VIEW wf.branches WITH (security_barrier) AS
     JOIN wf_internal.runs r ON r.run_id = b.run_id
     JOIN wf_internal.definitions d USING (def_id)
     WHERE pg_catalog.pg_has_role(r.owner::oid, 'USAGE');
-COMMENT ON VIEW wf.branches IS 'steps begun by wf_begin and items of wf_map, which run side by side';
+COMMENT ON VIEW wf.branches IS 'steps begun by wf_begin, steps that are not transactional, and items of wf_map';
 
 CREATE VIEW wf.signals WITH (security_barrier) AS
     SELECT r.id, g.name, g.payload, g.sent_at, g.sent_by, g.consumed_at, s.name AS consumed_by, g.key, g.refused,

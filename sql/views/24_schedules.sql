@@ -15,7 +15,7 @@ CREATE VIEW wf.schedules WITH (security_barrier) AS
            s.overlap, s.catch_up, s.catch_up_window * interval '1 microsecond' AS catch_up_window,
            s.jitter * interval '1 microsecond' AS jitter, s.starts_at, s.ends_at,
            s.options->>'time_key' AS time_key, (s.options->>'priority')::integer AS priority,
-           (s.options->>'timeout')::bigint * interval '1 microsecond' AS timeout, s.options->'retry' AS retry,
+           (s.options->>'timeout')::bigint * interval '1 microsecond' AS timeout, s.options->'retry' AS retry, NOT s.options ? 'transactional' AS transactional,
            s.owner, s.created_at
     FROM wf_internal.schedules s
     LEFT JOIN LATERAL (SELECT r.status, r.error->>'message' AS error FROM wf_internal.runs r

@@ -36,6 +36,7 @@ fn step_at(args: Args, retry: usize, timeout: usize, more: usize) -> Result<Step
         total_timeout: args.get(more),
         cache_key: args.get(more + 1),
         cache_ttl: args.get(more + 2),
+        transactional: args.need(more + 3, "transactional")?,
     })
 }
 

@@ -64,9 +64,10 @@ fn begin(args: Args) -> Result<Return, Error> {
                 input: args.need(2, "input")?,
                 timeout: args.get(4),
                 retry: args.get(10),
-                total_timeout: None,
+                total_timeout: args.get(15),
                 cache_key: None,
                 cache_ttl: None,
+                transactional: args.need(16, "transactional")?,
             })
         } else if let Some(workflow) = workflow {
             Begun::Child(child_at(args, workflow)?)
@@ -130,6 +131,7 @@ fn map(args: Args) -> Result<Return, Error> {
                 total_timeout: None,
                 cache_key: None,
                 cache_ttl: None,
+                transactional: true,
             },
             children,
             items: args.get(2),
@@ -153,6 +155,7 @@ fn compensate(args: Args) -> Result<Return, Error> {
             total_timeout: None,
             cache_key: None,
             cache_ttl: None,
+            transactional: true,
         })
     };
     saga::register(name_at(args, 0)?, read)?;

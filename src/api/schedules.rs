@@ -26,6 +26,7 @@ fn change(args: Args) -> Change {
         priority: args.get(14),
         timeout: args.get(15),
         retry: args.get(16),
+        transactional: args.get(17),
     }
 }
 
@@ -41,7 +42,7 @@ sql_function!("wf_alter_schedule", alter);
 fn alter(args: Args) -> Result<Return, Error> {
     calls::require_writable("wf_alter_schedule")?;
     let name: String = args.need(0, "name")?;
-    let owner: Option<Oid> = args.get(17);
+    let owner: Option<Oid> = args.get(18);
     txn::with_spi(|| schedule::alter(&name, owner, &change(args))).map(Return::value)
 }
 

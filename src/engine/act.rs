@@ -47,6 +47,7 @@ impl Turn {
                 Some(self.fail(code, history, Status::Failed, &error))
             }
             Want::Blocked => Some(self.wait(history)),
+            Want::Step { name, spec, .. } if spec.apart.is_some() => self.begin_apart(history, &name, &spec, now),
             Want::Step { name, index, spec } => self.run_step(code, history, &name, index, &spec, tried),
             Want::Sleep { name, until } => {
                 let due = match until {

@@ -322,6 +322,12 @@ impl Batcher {
                 ready::insert(self.owner, priority, run);
                 ended.ticket
             }
+            End::Elsewhere => {
+                // The hint stays, for an executor, who has found it locked.
+                hints::ready(self.owner);
+                self.lifting.push(run);
+                None
+            }
             End::Alone => {
                 self.single = self.single.max(1) + 1;
                 if ended.ticket.is_none() {
@@ -333,7 +339,9 @@ impl Batcher {
     }
 
     fn finish(&mut self, served: &[Ticket], turns: u32, begun: Timestamp) {
-        slots::set_unoccupied();
+        if !self.recall.has_command() {
+            slots::set_unoccupied();
+        }
         send::flush_hints();
         ready::delete(served);
         self.recall.pace(|pace| pace.observe(turns, clock() - begun));
@@ -343,6 +351,14 @@ impl Batcher {
             // The turn itself went well: if anything fails now, it is the commit.
             *times = 1;
         }
+    }
+
+    /// Runs the command that the last transaction has begun, if it has: outside of any transaction. False if this process is
+    /// not to go on.
+    pub(crate) fn run_command(&mut self) -> bool {
+        self.recall
+            .take_command()
+            .is_none_or(|command| command.run(&self.recall))
     }
 
     /// True if the last transaction was ended by an error that is part of a turn: it is aborted, and the next one goes on.
@@ -435,6 +451,9 @@ impl Batcher {
     /// deferred constraint, say): it is run again with a commit behind each step, and the step whose commit fails then
     /// counts as failed with that error. If it fails even so, no step has done it: the run itself fails.
     pub(crate) fn failed(&mut self, error: PgError) -> i64 {
+        if self.recall.take_command().is_some() {
+            slots::drop_command(false);
+        }
         slots::set_unoccupied();
         self.failures += 1;
         match self.last_single.take() {

@@ -11,10 +11,8 @@ use crate::engine::history::{Answer, History};
 use crate::engine::task::TaskCall;
 use crate::engine::turn::Turn;
 use crate::error::Error;
-use crate::hub::hints;
 use crate::pg::{Interval, Json, Timestamp, clock, guard};
 use crate::store::steps::{Kind, StepStatus};
-use crate::store::{branches, ready};
 
 /// What `wf_begin` begins.
 pub(crate) enum Begun {
@@ -161,12 +159,7 @@ impl Turn {
         let row = history.row(position);
         let (n, due) = (row.n, row.due_at);
         match row.kind {
-            Kind::Step => {
-                let (owner, priority) = (self.run.owner, i32::from(self.run.priority));
-                branches::insert(self.run.run_id, n);
-                ready::insert_branches(owner, priority, self.run.run_id, n, 1, 1);
-                hints::ready(owner);
-            }
+            Kind::Step => self.launch_branch(n),
             Kind::Child => {
                 if let Err(error) = self.start_child(code, history, position) {
                     history.settle(position, now, |row| {

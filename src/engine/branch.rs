@@ -9,23 +9,28 @@ use pg_workflow_core::batch::PATIENCE;
 use pg_workflow_core::policy::Verdict;
 
 use crate::engine::code::Code;
+use crate::engine::command::Begin;
+use crate::engine::history::History;
 use crate::engine::recall::Recall;
 use crate::engine::rehearsal;
 use crate::engine::step::{self, Attempt, StepSpec};
 use crate::engine::turn::{End, Ended, Terms, Turn, cancellation};
-use crate::engine::{limits, send};
+use crate::engine::{cache, limits, send};
+use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Json, PgError, Timestamp, clock};
 use crate::store::branches::{self, LockedBranch, Outcome};
 use crate::store::runs::Locked;
-use crate::store::steps::StepStatus;
-use crate::store::{answers, timers};
+use crate::store::steps::{Kind, StepStatus};
+use crate::store::{answers, ready, timers};
 
 /// Makes an attempt of a branch, if one is due.
 pub(crate) fn take(locked: &LockedBranch, run: Locked, terms: Terms, recall: &Rc<Recall>) -> Ended {
     let now = clock();
     let mut turn = Turn::new(run, terms, Rc::clone(recall), now);
-    let end = if !locked.open || locked.due_at.is_some_and(|due| due > now) {
+    let end = if locked.running {
+        turn.found_running(locked)
+    } else if !locked.open || locked.due_at.is_some_and(|due| due > now) {
         // Its call has ended without it, or the hint is an old one.
         End::Settled
     } else {
@@ -38,7 +43,41 @@ pub(crate) fn take(locked: &LockedBranch, run: Locked, terms: Terms, recall: &Rc
 }
 
 impl Turn {
-    fn attempt_branch(&mut self, code: &Code, locked: &LockedBranch) -> End {
+    /// A step that does not run within its run's turn: a branch, which the function waits for where it makes the call.
+    pub(super) fn begin_apart(
+        &mut self,
+        history: &mut History,
+        name: &str,
+        spec: &StepSpec,
+        now: Timestamp,
+    ) -> Option<End> {
+        let cached = spec
+            .caching
+            .as_ref()
+            .and_then(|caching| cache::find(self.run.owner, caching));
+        if let Some(done) = cached {
+            self.record_done(history, name, None, done, now);
+            return None;
+        }
+        let mut row = history.new_row(Kind::Step, name);
+        row.status = StepStatus::Waiting;
+        row.request = spec.apart.clone();
+        let n = row.n;
+        history.append(row, now, now);
+        self.wrote = true;
+        self.launch_branch(n);
+        Some(self.wait(history))
+    }
+
+    /// Has an executor make the one branch of call `n`.
+    pub(super) fn launch_branch(&self, n: i32) {
+        let (owner, priority) = (self.run.owner, i32::from(self.run.priority));
+        branches::insert(self.run.run_id, n);
+        ready::insert_branches(owner, priority, self.run.run_id, n, 1, 1);
+        hints::ready(owner);
+    }
+
+    fn attempt_branch(&mut self, code: &Rc<Code>, locked: &LockedBranch) -> End {
         let name = &locked.name;
         let request = locked.request.clone().unwrap_or_else(Json::null);
         let spec = StepSpec::from_request(&request, Some(locked.input.clone().unwrap_or_else(Json::null)));
@@ -46,23 +85,41 @@ impl Turn {
             Some(error) => (Attempt::Failed(error), clock()),
             None => match rehearsal::answer_branch(locked) {
                 Some(attempt) => (attempt, clock()),
+                None if !spec.transactional => match self.begin_command(code, locked, &spec) {
+                    Begin::Ended(attempt) => (attempt, clock()),
+                    Begin::Left(end) => return end,
+                },
                 None => {
                     let Some(patience) = self.patience(name) else {
                         return End::Alone;
                     };
-                    self.attempt(code, name, &spec, patience, locked.started_at)
+                    let (attempt, started) = self.attempt(code, name, &spec, patience, locked.started_at);
+                    if matches!(attempt, Attempt::Done(_)) {
+                        let took = clock() - started;
+                        self.recall.pace(|pace| pace.observe_step(self.run.def_id, name, took));
+                    }
+                    (attempt, started)
                 }
             },
         };
+        self.conclude(code, locked, &spec, attempt, started)
+    }
+
+    /// Writes what has become of an attempt.
+    pub(super) fn conclude(
+        &mut self,
+        code: &Code,
+        locked: &LockedBranch,
+        spec: &StepSpec,
+        attempt: Attempt,
+        started: Timestamp,
+    ) -> End {
         self.wrote = true;
-        let took = clock() - started;
+        let name = &locked.name;
         let first = locked.started_at.unwrap_or(started);
-        let until = limits::step_until(code, &spec, first);
+        let until = limits::step_until(code, spec, first);
         match attempt {
-            Attempt::Done(done) => {
-                self.recall.pace(|pace| pace.observe_step(self.run.def_id, name, took));
-                self.end_branch(locked, StepStatus::Completed, done.result.as_ref(), None, started)
-            }
+            Attempt::Done(done) => self.end_branch(locked, StepStatus::Completed, done.result.as_ref(), None, started),
             Attempt::TakesLong => {
                 self.recall
                     .pace(|pace| pace.observe_step(self.run.def_id, name, PATIENCE));
@@ -74,15 +131,19 @@ impl Turn {
                 self.end_branch(locked, StepStatus::Cancelled, None, Some(&error), started)
             }
             // The run's own timer ends the run.
-            Attempt::Expired => End::Settled,
+            Attempt::Expired if !locked.running => End::Settled,
+            Attempt::Expired => {
+                let error = Error::StepCutOff(name.clone()).into();
+                self.end_branch(locked, StepStatus::Cancelled, None, Some(&error), started)
+            }
             Attempt::OutOfTime { made } => {
                 let attempts = locked.attempt + i32::from(made);
-                let error = limits::step_timeout(code, &spec, name, attempts, first, None);
+                let error = limits::step_timeout(code, spec, name, attempts, first, None);
                 self.end_branch(locked, StepStatus::Failed, None, Some(&error), started)
             }
-            Attempt::Failed(error) => match step::verdict(code, &spec, locked.attempt + 1, &error) {
+            Attempt::Failed(error) => match step::verdict(code, spec, locked.attempt + 1, &error) {
                 Verdict::Retry(delay) if until.is_some_and(|until| clock().saturating_add(delay) >= until) => {
-                    let error = limits::step_timeout(code, &spec, name, locked.attempt + 1, first, Some(&error));
+                    let error = limits::step_timeout(code, spec, name, locked.attempt + 1, first, Some(&error));
                     self.end_branch(locked, StepStatus::Failed, None, Some(&error), started)
                 }
                 Verdict::Retry(delay) => self.retry_branch(locked, &error, started, delay),
@@ -108,7 +169,7 @@ impl Turn {
         End::Settled
     }
 
-    fn end_branch(
+    pub(super) fn end_branch(
         &mut self,
         locked: &LockedBranch,
         status: StepStatus,

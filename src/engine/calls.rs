@@ -157,11 +157,24 @@ pub(crate) struct StepCall {
     pub(crate) total_timeout: Option<Interval>,
     pub(crate) cache_key: Option<String>,
     pub(crate) cache_ttl: Option<Interval>,
+    pub(crate) transactional: bool,
 }
 
 impl StepCall {
+    /// True if it cannot run within its run's turn.
+    fn is_apart(&self) -> bool {
+        !self.transactional
+    }
+
     fn into_spec(self) -> Result<StepSpec, Error> {
+        let apart = if self.is_apart() {
+            Some(self.to_request(true)?)
+        } else {
+            None
+        };
         Ok(StepSpec {
+            apart,
+            transactional: self.transactional,
             target: self.target,
             input: self.input,
             retry: self.retry.map(|json| read_policy(&json)).transpose()?,
@@ -180,12 +193,22 @@ impl StepCall {
             .retry
             .as_ref()
             .map(|json| read_policy(json).map(|_| json.to_text()));
-        let timeout = self.timeout.map(|timeout| positive(timeout, "timeout")).transpose()?;
+        let micros = |interval: Option<Interval>, name| {
+            let micros = interval.map(|interval| positive(interval, name)).transpose()?;
+            Ok::<_, Error>(micros.map(|micros| micros.to_string()))
+        };
+        let caching = read_caching(self.cache_key.clone(), self.cache_ttl)?;
+        let ttl = caching.as_ref().and_then(|caching| caching.ttl);
+        let text = |text: &str| serde_json::Value::from(text).to_string();
         Ok(Json::object(&[
-            ("target", Some(serde_json::Value::from(&*self.target).to_string())),
+            ("target", Some(text(&self.target))),
             ("input", with_input.then(|| self.input.to_text())),
             ("retry", retry.transpose()?),
-            ("timeout", timeout.map(|micros| micros.to_string())),
+            ("timeout", micros(self.timeout, "timeout")?),
+            ("total_timeout", micros(self.total_timeout, "total_timeout")?),
+            ("cache_key", caching.map(|caching| text(&caching.key))),
+            ("cache_ttl", ttl.map(|micros| micros.to_string())),
+            ("transactional", (!self.transactional).then(|| "false".to_owned())),
         ]))
     }
 }
@@ -194,16 +217,20 @@ impl StepSpec {
     /// Reads what [`StepCall::to_request`] has made.
     pub(crate) fn from_request(request: &Json, input: Option<Json>) -> Self {
         let field = |key: &str| request.field(key);
+        let text = |key: &str| field(key).and_then(|json| json.to_value().as_str().map(str::to_owned));
+        let micros = |key: &str| field(key).and_then(|json| json.to_value().as_i64());
         Self {
-            target: field("target")
-                .map(|text| text.to_value())
-                .and_then(|v| v.as_str().map(str::to_owned))
-                .unwrap_or_default(),
+            target: text("target").unwrap_or_default(),
             input: input.or_else(|| field("input")).unwrap_or_else(Json::null),
             retry: field("retry").and_then(|json| read_policy(&json).ok()),
-            timeout: field("timeout").and_then(|json| json.to_value().as_i64()),
-            total_timeout: None,
-            caching: None,
+            timeout: micros("timeout"),
+            total_timeout: micros("total_timeout"),
+            caching: text("cache_key").map(|key| Caching {
+                key,
+                ttl: micros("cache_ttl"),
+            }),
+            transactional: field("transactional").is_none(),
+            apart: None,
         }
     }
 }

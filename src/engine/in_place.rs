@@ -212,7 +212,7 @@ impl Turn {
             return Here::Unwind;
         }
         let (name, index, spec) = match history.take_want() {
-            Some(Want::Step { name, index, spec }) => (name, index, spec),
+            Some(Want::Step { name, index, spec }) if spec.apart.is_none() => (name, index, spec),
             Some(Want::Signal { name, ask }) => {
                 let now = clock();
                 if scope::as_engine(|| self.take_signal(code, history, &name, &ask, now)) {

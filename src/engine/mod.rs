@@ -11,6 +11,7 @@ pub(crate) mod calls;
 pub(crate) mod check;
 pub(crate) mod child;
 pub(crate) mod code;
+pub(crate) mod command;
 pub(crate) mod complete;
 pub(crate) mod continued;
 pub(crate) mod define;

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use pg_workflow_core::batch::Pace;
 use pg_workflow_core::sparing::Sparing;
 
+use crate::engine::command::Command;
 use crate::engine::history::History;
 use crate::engine::passage::Interrupted;
 use crate::engine::pause::Pauses;
@@ -21,6 +22,7 @@ pub(crate) struct Recall {
     histories: RefCell<Histories>,
     interrupted: RefCell<Option<Interrupted>>,
     setback: RefCell<Option<Setback>>,
+    command: RefCell<Option<Command>>,
     pauses: RefCell<Pauses>,
 }
 
@@ -128,6 +130,19 @@ impl Recall {
 
     pub(crate) fn is_interrupted(&self) -> bool {
         self.interrupted.borrow().is_some()
+    }
+
+    /// A command to be run once this transaction has committed.
+    pub(crate) fn launch(&self, command: Command) {
+        *self.command.borrow_mut() = Some(command);
+    }
+
+    pub(crate) fn take_command(&self) -> Option<Command> {
+        self.command.borrow_mut().take()
+    }
+
+    pub(crate) fn has_command(&self) -> bool {
+        self.command.borrow().is_some()
     }
 
     /// A procedure was left and has lost its last steps.

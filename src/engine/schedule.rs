@@ -239,6 +239,7 @@ struct StartOptions {
     timeout: Option<i64>,
     retry: Option<Value>,
     time_key: Option<String>,
+    transactional: bool,
 }
 
 fn start_options(row: &Schedule) -> StartOptions {
@@ -249,6 +250,7 @@ fn start_options(row: &Schedule) -> StartOptions {
         timeout: number("timeout"),
         retry: options.get("retry").cloned(),
         time_key: options.get("time_key").and_then(Value::as_str).map(str::to_owned),
+        transactional: options.get("transactional").is_none(),
     }
 }
 
@@ -268,5 +270,6 @@ fn input_for(row: &Schedule, tick: Timestamp) -> Json {
         ("sql", Some(Value::from(format!("{command}{end}")).to_string())),
         ("input", Some(input.to_text())),
         ("retry", options.retry.map(|retry| retry.to_string())),
+        ("transactional", (!options.transactional).then(|| "false".to_owned())),
     ])
 }

@@ -76,6 +76,14 @@ pub(crate) fn collect_hints() {
     SENT.set(Some(HashMap::new()));
 }
 
+/// Runs `f`, whose code commits by itself: what it sends has its hints at once.
+pub(crate) fn uncollected<T>(f: impl FnOnce() -> T) -> T {
+    let collected = SENT.take();
+    let value = f();
+    SENT.set(collected);
+    value
+}
+
 /// Writes the hints that were collected. As the engine.
 pub(crate) fn flush_hints() {
     let sent = SENT.with_borrow_mut(|sent| sent.as_mut().map(std::mem::take));

@@ -12,6 +12,7 @@ use crate::settings;
 use crate::store::runs::Locked;
 
 /// What `wf_step` was asked to do.
+#[derive(Clone)]
 pub(crate) struct StepSpec {
     pub(crate) target: String,
     pub(crate) input: Json,
@@ -21,9 +22,14 @@ pub(crate) struct StepSpec {
     /// Of all attempts together, in microseconds.
     pub(crate) total_timeout: Option<i64>,
     pub(crate) caching: Option<Caching>,
+    /// Its effects commit with its record, and in no other transaction.
+    pub(crate) transactional: bool,
+    /// Where it runs as a branch that the function waits for: what that has to know of it.
+    pub(crate) apart: Option<Json>,
 }
 
 /// Where a step's result is kept for others.
+#[derive(Clone)]
 pub(crate) struct Caching {
     pub(crate) key: String,
     /// For how long, in microseconds; `None`: until it is forgotten.
@@ -64,6 +70,9 @@ pub(crate) enum Attempt {
     },
 }
 
+/// SQLSTATE of attempts whose process has gone.
+const LOST: &str = "WF007";
+
 const DEADLOCK: i32 = pack(*b"40P01");
 const SERIALIZATION: i32 = pack(*b"40001");
 
@@ -79,18 +88,11 @@ pub(crate) fn attempt(
     company: Company,
     until: Option<Timestamp>,
 ) -> Attempt {
-    let begun = clock();
-    let own_timeout = spec.timeout.or(code.options.step_timeout);
-    let deadline = run.deadline.map(|deadline| (deadline - begun).max(1));
-    let left = until.map(|until| (until - begun).max(1));
-    let limit = [own_timeout, left, deadline, company.patience]
-        .into_iter()
-        .flatten()
-        .min();
+    let bounds = Bounds::new(run.deadline, code, spec, until, company.patience);
 
     let (result, fired) = calls::acting(|| {
         scope::as_owner(run.owner, &code.search_path, || {
-            if let Some(limit) = limit {
+            if let Some(limit) = bounds.nearest() {
                 interrupt::arm(limit);
             }
             // The size is checked before the subtransaction is released: a result that cannot be kept must not leave
@@ -113,20 +115,8 @@ pub(crate) fn attempt(
         Err(error) if error.sqlstate == QUERY_CANCELED => {
             if slots::take_cancel() {
                 Attempt::Cancelled
-            } else if fired && company.patience.is_some() && limit == company.patience {
-                Attempt::TakesLong
-            } else if fired && own_timeout.is_some() && limit == own_timeout {
-                Attempt::Failed(
-                    Error::StepTimeout {
-                        step: name.to_owned(),
-                        detail: limits::attempt_detail(own_timeout.unwrap_or_default(), begun),
-                    }
-                    .into(),
-                )
-            } else if fired && left.is_some() && limit == left {
-                Attempt::OutOfTime { made: true }
             } else if fired {
-                Attempt::Expired
+                bounds.overrun(name)
             } else if slots::stops_here() {
                 guard::throw(error)
             } else {
@@ -138,9 +128,65 @@ pub(crate) fn attempt(
     }
 }
 
+/// How long an attempt may take, in microseconds from its beginning.
+pub(super) struct Bounds {
+    begun: Timestamp,
+    /// Of the attempt itself.
+    own: Option<i64>,
+    /// Of all attempts.
+    left: Option<i64>,
+    /// Of the run.
+    deadline: Option<i64>,
+    patience: Option<i64>,
+}
+
+impl Bounds {
+    /// Those of an attempt that begins now.
+    pub(super) fn new(
+        deadline: Option<Timestamp>,
+        code: &Code,
+        spec: &StepSpec,
+        until: Option<Timestamp>,
+        patience: Option<i64>,
+    ) -> Self {
+        let begun = clock();
+        let rest = |end: Timestamp| (end - begun).max(1);
+        Self {
+            begun,
+            own: spec.timeout.or(code.options.step_timeout),
+            left: until.map(rest),
+            deadline: deadline.map(rest),
+            patience,
+        }
+    }
+
+    pub(super) fn nearest(&self) -> Option<i64> {
+        let all = [self.own, self.left, self.deadline, self.patience];
+        all.into_iter().flatten().min()
+    }
+
+    /// What the timer has ended the attempt for.
+    pub(super) fn overrun(&self, name: &str) -> Attempt {
+        let limit = self.nearest();
+        if self.patience.is_some() && limit == self.patience {
+            Attempt::TakesLong
+        } else if let Some(own) = self.own.filter(|own| limit == Some(*own)) {
+            let (step, detail) = (name.to_owned(), limits::attempt_detail(own, self.begun));
+            Attempt::Failed(Error::StepTimeout { step, detail }.into())
+        } else if self.left.is_some() && limit == self.left {
+            Attempt::OutOfTime { made: true }
+        } else {
+            Attempt::Expired
+        }
+    }
+}
+
 /// Decides what becomes of attempt number `attempt`.
 pub(crate) fn verdict(code: &Code, spec: &StepSpec, attempt: i32, error: &PgError) -> Verdict {
-    let default = RetryPolicy::default();
+    let mut default = RetryPolicy::default();
+    if !spec.transactional {
+        default.retry_on.push(LOST.to_owned());
+    }
     let policy = spec.retry.as_ref().or(code.options.retry.as_ref()).unwrap_or(&default);
     policy.decide(attempt.unsigned_abs(), &unpack(error.sqlstate), chance())
 }

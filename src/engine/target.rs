@@ -3,6 +3,8 @@
 //! Everything here runs as the owner of the instance, with its `search_path`, inside a subtransaction; catalogue
 //! lookups switch to the engine for their own statements only.
 
+mod text;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -14,6 +16,8 @@ use crate::error::Error;
 use crate::pg::spi::{self, Output, UserPlan, types};
 use crate::pg::{Datum, Json, Oid, catalog, scope};
 use crate::store::functions::{self, Function, Mode};
+
+pub(crate) use text::{Command, Shape, command};
 
 /// Runs a target given as text: the name of a function, or SQL.
 ///
@@ -284,31 +288,11 @@ fn call_procedure(
     input: &Json,
     run: impl Fn(&str, &[Oid], &[Option<Datum>]) -> Output,
 ) -> Option<Json> {
-    let name = qualified(function);
+    let sql = call_statement(function, how, |position| format!("${}", position + 1));
     let output = match how {
-        Call::Whole { type_name } => {
-            let args = function.parameters.iter().map(|(_, mode)| match mode {
-                Mode::In => format!("$1::pg_catalog.{type_name}"),
-                Mode::InOut { .. } | Mode::Out => "NULL".to_owned(),
-            });
-            let sql = format!("CALL {name}({})", args.collect::<Vec<_>>().join(", "));
-            run(&sql, &[types::JSONB], &[Some(input.datum())])
-        }
+        Call::Whole { .. } => run(&sql, &[types::JSONB], &[Some(input.datum())]),
         Call::Named(given) => {
             let parameters = inputs(function);
-            let given_names: Vec<&str> = given.iter().map(|i| parameters[*i].name.as_str()).collect();
-            let mut args = Vec::new();
-            for (parameter, mode) in &function.parameters {
-                let column = catalog::quote_identifier(&parameter.name);
-                match given_names.iter().position(|name| *name == parameter.name) {
-                    Some(position) => args.push(format!("{column} => ${}", position + 1)),
-                    None if matches!(mode, Mode::Out | Mode::InOut { has_default: false }) => {
-                        args.push(format!("{column} => NULL"));
-                    }
-                    None => {}
-                }
-            }
-            let sql = format!("CALL {name}({})", args.join(", "));
             if given.is_empty() {
                 run(&sql, &[], &[])
             } else {
@@ -335,6 +319,35 @@ fn call_procedure(
     };
     output.free();
     result
+}
+
+/// `CALL p(a => ..., b => NULL)`; `value`: what stands for a given argument, by its position among those.
+fn call_statement(procedure: &Function, how: &Call, value: impl Fn(usize) -> String) -> String {
+    let args: Vec<String> = match how {
+        Call::Whole { type_name } => {
+            let args = procedure.parameters.iter().map(|(_, mode)| match mode {
+                Mode::In => format!("$1::pg_catalog.{type_name}"),
+                Mode::InOut { .. } | Mode::Out => "NULL".to_owned(),
+            });
+            args.collect()
+        }
+        Call::Named(given) => {
+            let parameters = inputs(procedure);
+            let given: Vec<&str> = given.iter().map(|i| parameters[*i].name.as_str()).collect();
+            let args = procedure.parameters.iter().filter_map(|(parameter, mode)| {
+                let column = catalog::quote_identifier(&parameter.name);
+                match given.iter().position(|name| *name == parameter.name) {
+                    Some(position) => Some(format!("{column} => {}", value(position))),
+                    None if matches!(mode, Mode::Out | Mode::InOut { has_default: false }) => {
+                        Some(format!("{column} => NULL"))
+                    }
+                    None => None,
+                }
+            });
+            args.collect()
+        }
+    };
+    format!("CALL {}({})", qualified(procedure), args.join(", "))
 }
 
 /// Runs SQL text with the input as `$1`.

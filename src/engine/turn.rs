@@ -56,7 +56,7 @@ const CANCEL_PATIENCE: i64 = 1_000_000;
 /// Recorded calls from which on replaying a procedure costs more than a transaction of its own.
 pub(super) const LONG: usize = 16;
 
-/// How a turn ended. All but `Alone` have written whatever there was to write.
+/// How a turn ended. All but `Alone` and `Elsewhere` have written whatever there was to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// The run has ended, or waits for something that will make it ready.
@@ -65,6 +65,8 @@ pub(crate) enum End {
     Yield,
     /// The next thing to do wants a transaction of its own.
     Alone,
+    /// Only another process can do it: an executor.
+    Elsewhere,
 }
 
 /// What the caller learns of a turn.

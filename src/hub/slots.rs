@@ -6,7 +6,7 @@ use crate::pg::latch::LatchRef;
 use crate::pg::{Oid, RunId, process};
 use crate::settings;
 
-pub(crate) use state::{Kind, available};
+pub(crate) use state::{Command, Kind, available};
 
 thread_local! {
     static MINE: std::cell::Cell<Option<usize>> = const { std::cell::Cell::new(None) };
@@ -81,7 +81,11 @@ pub(super) fn clean_up_at_exit() {
 pub(crate) fn release() {
     if let Some(index) = MINE.take() {
         STATE.with(|state| {
-            let Slot { kind, database, .. } = std::mem::replace(&mut state.slots[index], Slot::FREE);
+            let freed = std::mem::replace(&mut state.slots[index], Slot::FREE);
+            let Slot { kind, database, .. } = freed;
+            if freed.command.is_some() {
+                state.abandon_commands(database);
+            }
             match kind {
                 Kind::Scheduler => state.wake_launcher(),
                 Kind::Executor => state.of(Kind::Scheduler, database).for_each(|slot| slot.latch.set()),
@@ -125,6 +129,33 @@ pub(crate) fn set_unoccupied() {
         slot.step_length = 0;
         slot.since = crate::pg::clock();
     });
+}
+
+/// From here on this process is the one that runs a branch as a command of its own: to be called before that can be read in
+/// the tables. The claim of such a branch is this place in shared memory, which nobody but the end of the process takes away.
+pub(crate) fn hold_command(command: Command) {
+    mine(|slot| slot.command = Some(command));
+}
+
+/// The branch is not this process' any more; to be called when that can be read in the tables. `abandoned`: it cannot; the
+/// scheduler is to see to the branch.
+pub(crate) fn drop_command(abandoned: bool) {
+    mine(|slot| slot.command = None);
+    if abandoned {
+        STATE.with(|state| state.abandon_commands(process::my_database()));
+    }
+}
+
+/// True if a process of this database runs the branch as a command of its own.
+pub(crate) fn is_held(command: Command) -> bool {
+    let database = process::my_database();
+    let held = |slot: &mut Slot| slot.database == database && slot.command == Some(command);
+    STATE.with(|state| state.live().any(held)).unwrap_or(false)
+}
+
+/// Scheduler: true if commands may have been abandoned since the last call.
+pub(crate) fn take_abandoned() -> bool {
+    mine(|slot| std::mem::take(&mut slot.abandoned)).unwrap_or(false)
 }
 
 /// This process is about to sleep. To be called before the last look for work: what commits after that look finds it.

@@ -38,6 +38,9 @@ impl Kind {
     }
 }
 
+/// A branch: its run, call and item.
+pub(crate) type Command = (RunId, i32, i32);
+
 /// A process of ours.
 #[derive(Clone, Copy)]
 pub(crate) struct Slot {
@@ -55,6 +58,10 @@ pub(crate) struct Slot {
     pub(super) cancel: bool,
     /// Scheduler: extension or home may have changed.
     pub(super) recheck: bool,
+    /// Scheduler: commands may have been abandoned.
+    pub(super) abandoned: bool,
+    /// The branch (run, call, item) that it runs as a command of its own, in no transaction that would hold it.
+    pub(super) command: Option<Command>,
     pub(crate) run: Option<RunId>,
     pub(super) step: [u8; STEP_NAME],
     pub(super) step_length: u8,
@@ -78,6 +85,8 @@ impl Slot {
         quit: false,
         cancel: false,
         recheck: false,
+        abandoned: false,
+        command: None,
         run: None,
         step: [0; STEP_NAME],
         step_length: 0,
@@ -192,6 +201,13 @@ impl State {
     pub(super) fn of(&mut self, kind: Kind, database: Oid) -> impl Iterator<Item = &mut Slot> {
         self.live()
             .filter(move |slot| slot.kind == kind && slot.database == database)
+    }
+
+    pub(super) fn abandon_commands(&mut self, database: Oid) {
+        self.of(Kind::Scheduler, database).for_each(|slot| {
+            slot.abandoned = true;
+            slot.latch.set();
+        });
     }
 
     pub(super) fn wake_launcher(&mut self) {

@@ -14,6 +14,7 @@ pub(crate) mod reads;
 pub(crate) mod scope;
 pub(crate) mod shared;
 pub(crate) mod spi;
+pub(crate) mod top_level;
 pub(crate) mod txn;
 pub(crate) mod value;
 

@@ -7,8 +7,8 @@
 use core::ffi::{c_char, c_int, c_long, c_void};
 
 use pgrx::pg_sys::{
-    Datum, DestReceiver, FunctionCallInfo, Oid, ParamListInfo, PlannedStmt, ProcessUtilityContext, QueryCompletion,
-    QueryEnvironment, SPIExecuteOptions, SPIPlanPtr, varlena,
+    Datum, DestReceiver, FunctionCallInfo, List, Oid, ParamListInfo, PlannedStmt, Portal, ProcessUtilityContext,
+    QueryCompletion, QueryEnvironment, RawStmt, SPIExecuteOptions, SPIPlanPtr, Snapshot, varlena,
 };
 
 #[repr(C)]
@@ -65,6 +65,42 @@ unsafe extern "C-unwind" {
         completion: *mut QueryCompletion,
     );
 
+    pub(super) fn pg_parse_query(text: *const c_char) -> *mut List;
+    #[cfg_attr(feature = "pg14", link_name = "pg_analyze_and_rewrite")]
+    fn pg_analyze_and_rewrite_fixedparams(
+        statement: *mut RawStmt,
+        text: *const c_char,
+        types: *const Oid,
+        count: c_int,
+        environment: *mut QueryEnvironment,
+    ) -> *mut List;
+    pub(super) fn pg_plan_queries(
+        queries: *mut List,
+        text: *const c_char,
+        options: c_int,
+        params: ParamListInfo,
+    ) -> *mut List;
+    pub(super) fn PortalStart(portal: Portal, params: ParamListInfo, flags: c_int, snapshot: Snapshot);
+    #[cfg(not(feature = "pg18"))]
+    fn PortalRun(
+        portal: Portal,
+        count: c_long,
+        top_level: bool,
+        run_once: bool,
+        destination: *mut DestReceiver,
+        other: *mut DestReceiver,
+        completion: *mut QueryCompletion,
+    ) -> bool;
+    #[cfg(feature = "pg18")]
+    fn PortalRun(
+        portal: Portal,
+        count: c_long,
+        top_level: bool,
+        destination: *mut DestReceiver,
+        other: *mut DestReceiver,
+        completion: *mut QueryCompletion,
+    ) -> bool;
+
     pub(super) fn errstart(elevel: c_int, domain: *const c_char) -> bool;
     pub(super) fn errcode(sqlerrcode: c_int) -> c_int;
     pub(super) fn errmsg_internal(fmt: *const c_char, ...) -> c_int;
@@ -77,6 +113,35 @@ unsafe extern "C-unwind" {
     pub(super) fn RegisterTimeout(id: c_int, handler: TimeoutHandler) -> c_int;
     pub(super) fn enable_timeout_after(id: c_int, delay_ms: c_int);
     pub(super) fn disable_timeout(id: c_int, keep_indicator: bool);
+}
+
+/// Analyses a statement with parameters of `types`.
+pub(super) unsafe fn analyze_and_rewrite(
+    statement: *mut RawStmt,
+    text: *const c_char,
+    types: *const Oid,
+    count: c_int,
+) -> *mut List {
+    // SAFETY: the caller's arguments.
+    unsafe { pg_analyze_and_rewrite_fixedparams(statement, text, types, count, std::ptr::null_mut()) }
+}
+
+/// Runs a portal to its end, at top level.
+pub(super) unsafe fn run_portal(
+    portal: Portal,
+    destination: *mut DestReceiver,
+    other: *mut DestReceiver,
+    completion: *mut QueryCompletion,
+) -> bool {
+    /// `FETCH_ALL` of `nodes/parsenodes.h`.
+    const ALL: c_long = c_long::MAX;
+    // SAFETY: the caller's arguments.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        return PortalRun(portal, ALL, true, true, destination, other, completion);
+        #[cfg(feature = "pg18")]
+        return PortalRun(portal, ALL, true, destination, other, completion);
+    }
 }
 
 /// `USER_TIMEOUT` of `utils/timeout.h`: the first id an extension may register.

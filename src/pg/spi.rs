@@ -327,7 +327,7 @@ fn spi_failed(function: &str, code: c_int) -> ! {
     guard::throw(PgError::new(super::errdata::pack(*b"0A000"), message))
 }
 
-fn c_text(text: &str) -> CString {
+pub(super) fn c_text(text: &str) -> CString {
     CString::new(text).unwrap_or_else(|_| {
         guard::throw(PgError::new(
             super::errdata::pack(*b"22021"),

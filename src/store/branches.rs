@@ -38,7 +38,10 @@ pub(crate) struct Branch {
 /// A branch that this transaction is the one writer of, with what its run says.
 pub(crate) struct LockedBranch {
     pub(crate) branch: Branch,
+    /// Attempts that have ended. One that runs in no transaction is counted in the table when it begins.
     pub(crate) attempt: i32,
+    /// It runs in no transaction, or did when its process ended.
+    pub(crate) running: bool,
     pub(crate) due_at: Option<Timestamp>,
     pub(crate) started_at: Option<Timestamp>,
     /// Neither it, nor its call, nor its run has ended.
@@ -67,16 +70,18 @@ pub(crate) fn lock(branches: &[Branch]) -> Vec<(LockedBranch, Locked)> {
     let items: Vec<i32> = branches.iter().map(|branch| branch.item).collect();
     LOCK.query(&[&runs, &calls, &items], |row| {
         let run_id = row.need(0);
+        let running = row.text(4) == "running";
         let branch = LockedBranch {
             branch: Branch {
                 run_id,
                 n: row.need(1),
                 item: row.need(2),
             },
-            attempt: row.need(3),
+            attempt: row.need::<i32>(3) - i32::from(running),
+            running,
             due_at: row.get(5),
             started_at: row.get(6),
-            open: matches!(row.text(4), "pending" | "retrying") && row.need(17),
+            open: matches!(row.text(4), "pending" | "retrying" | "running") && row.need(17),
             input: row.get(7),
             name: row.need(8),
             request: row.get(9),

@@ -7,6 +7,7 @@ pub(crate) mod agenda;
 pub(crate) mod answers;
 pub(crate) mod branches;
 pub(crate) mod cache;
+pub(crate) mod commands;
 pub(crate) mod definitions;
 pub(crate) mod functions;
 pub(crate) mod home;

@@ -46,7 +46,11 @@ fn main(database: Oid) {
             found
         });
         match taken {
-            Ok(Found::Turns) => {}
+            Ok(Found::Turns) => {
+                if !batcher.run_command() {
+                    return;
+                }
+            }
             Ok(Found::Nothing) => {
                 if !sleep(&mut batcher) {
                     return;

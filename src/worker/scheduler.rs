@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use pg_workflow_core::sparing::Sparing;
 
-use crate::engine::batch;
 use crate::engine::schedule::fire;
+use crate::engine::{batch, command};
 use crate::hub::databases;
 use crate::hub::slots::{self, Kind};
 use crate::pg::process::{self, WorkerSpec, worker_main};
@@ -42,7 +42,7 @@ fn main(database: Oid) {
         requested: HashSet::new(),
         complained: false,
         idling: false,
-        looked: false,
+        recovered: false,
     };
     let mut belongs = Belongs::NotNow;
     loop {
@@ -54,6 +54,7 @@ fn main(database: Oid) {
         // Looked at when something may have changed, not at every timer.
         if slots::take_recheck() || belongs != Belongs::Yes {
             belongs = super::belongs();
+            scheduler.recovered = false;
         }
         let next = match belongs {
             Belongs::NoExtension => {
@@ -108,8 +109,8 @@ struct Scheduler {
     requested: HashSet<Oid>,
     complained: bool,
     idling: bool,
-    /// It has looked at least once.
-    looked: bool,
+    /// What was found running when it began has been looked at, and what is for the start of the server.
+    recovered: bool,
 }
 
 impl Scheduler {
@@ -124,8 +125,11 @@ impl Scheduler {
     /// Looks at timers and ready runs: at all of them, unless that has become dear (see [`Sparing`]); then at the timers
     /// behind those that were moved last, and for the roles that had ready runs last.
     fn look(&mut self) -> Look {
-        if !self.looked {
+        if !self.recovered {
             fire::server_started();
+        }
+        if slots::take_abandoned() || !self.recovered {
+            command::recover();
         }
         let begun = clock();
         self.spared = !self.from_start.is_due(begun);
@@ -163,7 +167,7 @@ impl Scheduler {
             return Ok(None);
         };
         self.idling = false;
-        self.looked = true;
+        self.recovered = true;
         slots::set_next_due(next);
         let now = clock();
         let mut again = match next {

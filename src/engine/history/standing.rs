@@ -76,7 +76,10 @@ impl History {
 
     /// True if there may be answers of others to be taken.
     pub(crate) fn expects_answers(&self) -> bool {
-        let answered = |row: &StepRow| row.begun || matches!(row.kind, Kind::Child | Kind::Map | Kind::Task);
+        let answered = |row: &StepRow| {
+            let apart = row.kind == Kind::Step && row.status == StepStatus::Waiting;
+            row.begun || apart || matches!(row.kind, Kind::Child | Kind::Map | Kind::Task)
+        };
         self.entries
             .iter()
             .any(|entry| entry.row.status.is_open() && answered(&entry.row))

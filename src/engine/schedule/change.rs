@@ -34,6 +34,7 @@ pub(crate) struct Change {
     pub(crate) priority: Option<i32>,
     pub(crate) timeout: Option<Interval>,
     pub(crate) retry: Option<Json>,
+    pub(crate) transactional: Option<bool>,
 }
 
 impl Change {
@@ -44,6 +45,7 @@ impl Change {
             || self.input.is_some()
             || self.time_key.is_some()
             || self.retry.is_some()
+            || self.transactional.is_some()
             || self.schedule.is_some()
     }
 }
@@ -196,11 +198,11 @@ fn check_start(row: &Schedule, now: Timestamp) -> Result<(), Error> {
         }
         return Ok(());
     }
-    if options.retry.is_some() {
-        return Err(Error::WrongArgument {
-            name: "retry",
-            expected: "left out: it is for SQL, a workflow has policies of its own".to_owned(),
-        });
+    for (name, given) in [("retry", options.retry.is_some()), ("transactional", !options.transactional)] {
+        if given {
+            let expected = "left out: it is for SQL, the steps of a workflow have their own".to_owned();
+            return Err(Error::WrongArgument { name, expected });
+        }
     }
     let workflow = row.workflow.as_deref().unwrap_or_default();
     let input = scope::as_engine(|| input_for(row, now));
@@ -233,6 +235,9 @@ fn set_options(row: &mut Schedule, change: &Change) -> Result<(), Error> {
     if let Some(retry) = &change.retry {
         calls::read_policy(retry)?;
         put("retry", Some(retry.to_value()));
+    }
+    if let Some(transactional) = change.transactional {
+        put("transactional", (!transactional).then_some(Value::Bool(false)));
     }
     if let Some(key) = &change.time_key {
         put("time_key", Some(&**key).filter(|key| !key.is_empty()).map(Value::from));
