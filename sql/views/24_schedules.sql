@@ -13,7 +13,7 @@ CREATE VIEW wf.schedules WITH (security_barrier) AS
            s.queued_at AS queued, s.last_id, l.status AS last_status, l.error AS last_run_error,
            s.error->>'message' AS last_error, s.error->>'sqlstate' AS last_sqlstate, s.failed_at AS last_error_at,
            s.overlap, s.catch_up, s.catch_up_window * interval '1 microsecond' AS catch_up_window,
-           s.jitter * interval '1 microsecond' AS jitter, s.starts_at, s.ends_at,
+           nullif(s.jitter, 0) * interval '1 microsecond' AS jitter, s.starts_at, s.ends_at,
            s.options->>'time_key' AS time_key, (s.options->>'priority')::integer AS priority,
            (s.options->>'timeout')::bigint * interval '1 microsecond' AS timeout, s.options->'retry' AS retry, NOT s.options ? 'transactional' AS transactional,
            s.owner, s.created_at

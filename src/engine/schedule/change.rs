@@ -111,13 +111,24 @@ pub(super) fn apply(
         row.next_at = None;
         look_at = Some(now);
     } else if anew || times.is_query() {
-        row.next_at = times.next(row.after_at).unwrap_or_else(|error| guard::throw(error));
+        match times.next(row.after_at) {
+            Ok(next) => {
+                row.next_at = next;
+                row.failures = 0;
+                if next.is_none() && !quiet && !times.is_reboot() {
+                    never(row, &times)?;
+                }
+            }
+            Err(error) if change.schedule.is_none() => {
+                // It was there before, and is no reason to refuse the rest. An executor finds it too, and tries again.
+                row.next_at = None;
+                errdata::warn(error);
+            }
+            Err(error) => guard::throw(error),
+        }
         if row.next_at.is_none() && times.is_query() {
             // Asked again by an executor, later.
             look_at = Some(now);
-        }
-        if row.next_at.is_none() && !quiet && !times.is_reboot() {
-            never(row, &times)?;
         }
     }
     let due = row.next_at.map(|tick| due(row, tick)).or(look_at);
@@ -198,7 +209,10 @@ fn check_start(row: &Schedule, now: Timestamp) -> Result<(), Error> {
         }
         return Ok(());
     }
-    for (name, given) in [("retry", options.retry.is_some()), ("transactional", !options.transactional)] {
+    for (name, given) in [
+        ("retry", options.retry.is_some()),
+        ("transactional", !options.transactional),
+    ] {
         if given {
             let expected = "left out: it is for SQL, the steps of a workflow have their own".to_owned();
             return Err(Error::WrongArgument { name, expected });

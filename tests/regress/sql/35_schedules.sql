@@ -45,7 +45,7 @@ CREATE FUNCTION waits(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RE
 CREATE FUNCTION until(condition text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE met boolean;
 BEGIN
-    FOR i IN 1..3000 LOOP
+    FOR i IN 1..1000 LOOP
         EXECUTE 'SELECT ' || condition INTO met;
         IF met THEN RETURN 'yes'; END IF;
         PERFORM pg_sleep(0.01);
@@ -53,10 +53,10 @@ BEGIN
     RETURN 'no: ' || condition;
 END $$;
 -- As if nobody had looked for a time.
-CREATE FUNCTION back(schedule text, by interval) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION back(which text, by interval) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE wf_internal.schedules s SET next_at = next_at - by, after_at = after_at - by WHERE s.name = schedule;
-    PERFORM wf_alter_schedule(schedule);
+    UPDATE wf_internal.schedules s SET next_at = next_at - by, after_at = after_at - by WHERE s.name = which;
+    PERFORM wf_alter_schedule(which);
 END $$;
 
 -- Refused at the door, and no row.
@@ -75,6 +75,7 @@ SELECT wf_schedule('x', '0 3 * * *', 'report', '{"of": "x"}', catch_up => 'all')
 SELECT wf_schedule('x', '0 3 * * *', 'report', '{"of": "x"}', jitter => '-1 s');
 SELECT wf_schedule('x', '0 3 * * *', 'report', '{"of": "x"}', priority => 5000);
 SELECT wf_schedule('x', '0 3 * * *', 'report', '{"of": "x"}', retry => '{"max_attempts": 3}');
+SELECT wf_schedule('x', '0 3 * * *', 'report', '{"of": "x"}', transactional => false);
 SELECT wf_schedule('x', '0 3 * * *', sql => 'SELECT 1', retry => '{"max_attempt": 3}');
 SELECT wf_schedule('x', '0 3 * * *', 'waits', '[]', time_key => 'at');
 SELECT wf_schedule('x', '0 3 * * *', 'waits', starts_at => '2031-01-01', ends_at => '2030-01-01');
@@ -118,12 +119,13 @@ SELECT count(*) FROM wf_internal.timers;
 SELECT wf_schedule('sql', '0 0 * * *', 'INSERT INTO log (what) SELECT format(''%s at %s'', $1->>''what'', ($1->>''at'')::timestamptz = date_trunc(''day'', now()))',
                    '{"what": "SQL"}', time_key => 'at') IS NOT NULL AS next;
 SELECT wf_schedule('one word', '0 0 * * *', sql => 'analyze', retry => '{"max_attempts": 1}') IS NOT NULL AS next;
-SELECT back('sql', '1 day'), back('one word', '1 day');
+SELECT wf_schedule('vacuum', '0 0 * * *', sql => 'VACUUM log', transactional => false) IS NOT NULL AS next;
+SELECT back(name, '1 day') FROM wf.schedules;
 SELECT until($$(SELECT bool_and(last_status IS NOT DISTINCT FROM 'completed') FROM wf.schedules)$$);
-SELECT name, workflow, sql, last_status, retry, time_key FROM wf.schedules ORDER BY name;
+SELECT name, workflow, sql, last_status, retry, transactional, time_key FROM wf.schedules ORDER BY name;
 SELECT w.workflow, s.name AS step, s.status FROM wf.workflows w JOIN wf.steps s USING (run_id) WHERE w.schedule IS NOT NULL ORDER BY w.id;
 SELECT what FROM log WHERE what LIKE 'SQL%';
-SELECT wf_unschedule('sql'), wf_unschedule('one word');
+SELECT count(wf_unschedule(name)) FROM wf.schedules;
 -- A policy for its errors, and an error at last.
 SELECT wf_schedule('fails', '0 0 * * *', sql => 'SELECT 1/0', retry => '{"max_attempts": 2, "first_delay": "1 ms"}') IS NOT NULL AS next;
 SELECT back('fails', '1 day');
