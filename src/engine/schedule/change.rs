@@ -38,7 +38,7 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// It changes what is run, or by whose query it is known when.
+    /// It changes what is run.
     pub(super) fn names_code(&self) -> bool {
         self.workflow.is_some()
             || self.sql.is_some()
@@ -46,7 +46,6 @@ impl Change {
             || self.time_key.is_some()
             || self.retry.is_some()
             || self.transactional.is_some()
-            || self.schedule.is_some()
     }
 }
 
@@ -96,6 +95,9 @@ pub(super) fn apply(
     }
     let quiet = !reading.remarks.is_empty();
     let times = Times::new(reading, row.starts_at, row.ends_at);
+    if times.is_query() && change.schedule.is_some() && row.owner != scope::current_user() {
+        return Err(Error::OwnersSchedule(row.name.clone()));
+    }
     // A tick that is due and not yet dealt with is not to be lost because the same was said once more.
     let anew = before != Some(Timing::of(row));
     if anew {

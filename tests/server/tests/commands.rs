@@ -101,9 +101,14 @@ fn another_process_takes_over_when_one_is_terminated() {
         db.run(&format!("SELECT pg_terminate_backend({pid})"));
         assert_eq!(db.result(id), json!(["after"]));
         assert_eq!(log(&mut db), "before begin begin end after");
-        assert_eq!(db.one::<i64>("SELECT count(DISTINCT pid) FROM log WHERE what = 'begin'"), 2);
         assert_eq!(
-            db.one::<i32>(&format!("SELECT attempt FROM wf.steps WHERE id = '{id}' AND name = 'halves'")),
+            db.one::<i64>("SELECT count(DISTINCT pid) FROM log WHERE what = 'begin'"),
+            2
+        );
+        assert_eq!(
+            db.one::<i32>(&format!(
+                "SELECT attempt FROM wf.steps WHERE id = '{id}' AND name = 'halves'"
+            )),
             2
         );
     }
@@ -136,10 +141,7 @@ fn a_cancel_interrupts_it() {
     });
     assert_eq!(log(&mut db), "before begin");
     eventually(SOON, "nothing is left of it", || db.count("wf_internal.commands") == 0);
-    assert_eq!(
-        db.one::<String>("SELECT status FROM wf_internal.branches"),
-        "cancelled"
-    );
+    assert_eq!(db.one::<String>("SELECT status FROM wf_internal.branches"), "cancelled");
     // The executor lives on.
     assert!(is_alive(pid));
     // One that comes before the command does not let it begin.
