@@ -10,7 +10,7 @@ use crate::engine::schedule::{Overlap, due, input_for, remark, set_timer, start_
 use crate::engine::start::{PRIORITIES, check_text};
 use crate::engine::{calls, define, step, target};
 use crate::error::Error;
-use crate::pg::{Interval, Json, Timestamp, errdata, guard, scope, spi};
+use crate::pg::{Interval, Json, Timestamp, errdata, scope, spi};
 use crate::settings;
 use crate::store::definitions;
 use crate::store::schedules::{self, Schedule};
@@ -126,7 +126,7 @@ pub(super) fn apply(
                 row.next_at = None;
                 errdata::warn(error);
             }
-            Err(error) => guard::throw(error),
+            Err(error) => return Err(error.into()),
         }
         if row.next_at.is_none() && times.is_query() {
             // Asked again by an executor, later.
