@@ -7,6 +7,7 @@ mod inside;
 mod operate;
 mod operations;
 mod parallel;
+mod schedules;
 mod tasks;
 mod test;
 mod triggers;
