@@ -11,6 +11,9 @@ use crate::pg::errdata::pack;
 
 #[derive(Debug, ThisError)]
 pub(crate) enum Error {
+    /// One that has its SQLSTATE already: of user code, or of Postgres.
+    #[error("{}", .0.message)]
+    Passed(Box<PgError>),
     #[error("{0} must not be null")]
     NullArgument(&'static str),
     #[error("{name} must not be empty")]
@@ -237,6 +240,7 @@ impl Error {
     fn sqlstate(&self) -> i32 {
         use Error::*;
         pack(*match self {
+            Passed(error) => return error.sqlstate,
             NullArgument(_) => b"22004",
             EmptyArgument { .. }
             | WrongArgument { .. }
@@ -285,6 +289,7 @@ impl Error {
     fn detail(&self) -> Option<String> {
         use Error::*;
         Some(match self {
+            Passed(error) => return error.detail.clone(),
             TooLong { bytes, limit, .. } | TooLarge { bytes, limit, .. } => {
                 format!("It has {bytes} bytes; the limit is {limit}.")
             }
@@ -329,6 +334,7 @@ impl Error {
     fn hint(&self) -> Option<String> {
         use Error::*;
         Some(match self {
+            Passed(error) => return error.hint.clone(),
             Options(OptionError::Unknown { known, .. })
             | Script(ScriptError {
                 error: OptionError::Unknown { known, .. },
@@ -424,8 +430,17 @@ impl Error {
     }
 }
 
+impl From<PgError> for Error {
+    fn from(error: PgError) -> Self {
+        Self::Passed(Box::new(error))
+    }
+}
+
 impl From<Error> for PgError {
     fn from(error: Error) -> Self {
+        if let Error::Passed(error) = error {
+            return *error;
+        }
         Self {
             sqlstate: error.sqlstate(),
             message: error.to_string(),

@@ -11,7 +11,7 @@ use crate::engine::history::{Answer, History};
 use crate::engine::task::TaskCall;
 use crate::engine::turn::Turn;
 use crate::error::Error;
-use crate::pg::{Interval, Json, Timestamp, clock, guard};
+use crate::pg::{Interval, Json, Timestamp, clock};
 use crate::store::steps::{Kind, StepStatus};
 
 /// What `wf_begin` begins.
@@ -44,10 +44,7 @@ pub(crate) fn begin(name: &str, read: impl FnOnce() -> Result<Begun, Error>, kin
         })
     })?;
     // The unwinding may be a soft one, which returns.
-    Ok(noted.unwrap_or_else(|unwind| {
-        deliver(unwind);
-        0
-    }))
+    noted.or_else(|unwind| deliver(unwind).map(|_| 0))
 }
 
 /// Waits for one begun call; returns its result.
@@ -62,10 +59,10 @@ pub(crate) fn await_one(handle: i32, timeout: Option<Interval>) -> Result<Option
             Err(unwind) => Err(unwind),
         })
     })?;
-    Ok(match done {
-        Ok(outcome) => outcome.unwrap_or_else(|error| guard::throw(error)),
+    match done {
+        Ok(outcome) => Ok(outcome?),
         Err(answer) => deliver(answer),
-    })
+    }
 }
 
 /// Waits until `first` of the begun calls are done; returns what those that are have come to, as an array of objects in
@@ -93,10 +90,10 @@ pub(crate) fn await_many(
         let done = history.awaited(&name, handles, first, timeout)?;
         Ok(done.map(|done| outcomes(history, &done)))
     })?;
-    Ok(match done {
-        Ok(outcomes) => Some(outcomes),
+    match done {
+        Ok(outcomes) => Ok(Some(outcomes)),
         Err(answer) => deliver(answer),
-    })
+    }
 }
 
 /// The name under which a wait for several calls is recorded: the same for the same handles.

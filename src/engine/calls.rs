@@ -120,20 +120,20 @@ pub(super) fn with_history<T>(
     })
 }
 
-/// Turns an answer into a value, an error of the workflow, or the unwinding.
-pub(super) fn deliver(answer: Answer) -> Option<Json> {
+/// Turns an answer into a value, an error of the workflow, or the unwinding. An error is returned, up to where it is raised:
+/// each unwinding of Rust frames costs as much as a row written.
+pub(super) fn deliver(answer: Answer) -> Result<Option<Json>, Error> {
     match answer {
-        Answer::Value(value) => value,
-        Answer::Raise(error) => guard::throw(error),
+        Answer::Value(value) => Ok(value),
+        Answer::Raise(error) => Err(error.into()),
         Answer::Unwind | Answer::UnwindAgain if leaves_softly() => {
             interrupt::cancel_soon();
-            None
+            Ok(None)
         }
         // query_canceled, because EXCEPTION WHEN OTHERS lets it pass: user handlers do not see the unwinding.
-        Answer::Unwind | Answer::UnwindAgain => guard::throw(PgError::new(
-            QUERY_CANCELED,
-            "workflow is unwound to wait or to run a step",
-        )),
+        Answer::Unwind | Answer::UnwindAgain => {
+            Err(PgError::new(QUERY_CANCELED, "workflow is unwound to wait or to run a step").into())
+        }
     }
 }
 
@@ -249,7 +249,7 @@ fn ask_step(name: &str, read: impl FnOnce() -> Result<StepCall, Error>) -> Resul
 
 /// `wf_step` as a function: recorded, or unwinding.
 pub(crate) fn step(name: &str, read: impl FnOnce() -> Result<StepCall, Error>) -> Result<Option<Json>, Error> {
-    ask_step(name, read).map(deliver)
+    ask_step(name, read).and_then(deliver)
 }
 
 /// `wf_step` as a procedure: where it may commit, the step runs here and now.
@@ -258,11 +258,11 @@ pub(crate) fn call_step(
     name: &str,
     read: impl FnOnce() -> Result<StepCall, Error>,
 ) -> Result<Option<Json>, Error> {
-    Ok(act_or_deliver(may_commit, ask_step(name, read)?))
+    act_or_deliver(may_commit, ask_step(name, read)?)
 }
 
 /// Has a call that has no answer yet answered on the spot, if that is possible.
-fn act_or_deliver(may_commit: bool, answer: Answer) -> Option<Json> {
+fn act_or_deliver(may_commit: bool, answer: Answer) -> Result<Option<Json>, Error> {
     if !matches!(answer, Answer::Unwind) || !may_commit || !txn::at_top_level() {
         return deliver(answer);
     }
@@ -273,7 +273,7 @@ fn act_or_deliver(may_commit: bool, answer: Answer) -> Option<Json> {
                 history.take_want();
             }
         });
-        guard::throw(error);
+        return Err(error.into());
     }
     // Taken out of the scene meanwhile: a step is a scene of its own.
     let scene = SCENE.replace(Scene::Outside);
@@ -332,8 +332,7 @@ pub(crate) fn sleep(name: &str, until: Wake, function: &'static str) -> Result<(
             })
         })
     })?;
-    deliver(answer);
-    Ok(())
+    deliver(answer).map(|_| ())
 }
 
 fn ask_signal(name: &str, read: impl FnOnce() -> Result<Ask, Error>) -> Result<Answer, Error> {
@@ -348,7 +347,7 @@ fn ask_signal(name: &str, read: impl FnOnce() -> Result<Ask, Error>) -> Result<A
 }
 
 pub(crate) fn wait_signal(name: &str, read: impl FnOnce() -> Result<Ask, Error>) -> Result<Option<Json>, Error> {
-    ask_signal(name, read).map(deliver)
+    ask_signal(name, read).and_then(deliver)
 }
 
 /// `wf_wait_signal` as a procedure: where it may commit, a signal that is there is taken here and now.
@@ -357,13 +356,12 @@ pub(crate) fn call_wait_signal(
     name: &str,
     read: impl FnOnce() -> Result<Ask, Error>,
 ) -> Result<Option<Json>, Error> {
-    Ok(act_or_deliver(may_commit, ask_signal(name, read)?))
+    act_or_deliver(may_commit, ask_signal(name, read)?)
 }
 
 pub(crate) fn set(name: &str, value: &Json) -> Result<(), Error> {
     let answer = with_history("wf_set", |history| Ok(history.value(Kind::Set, name, || value.clone())))?;
-    deliver(answer);
-    Ok(())
+    deliver(answer).map(|_| ())
 }
 
 pub(crate) fn emit(name: &str, value: &Json) -> Result<(), Error> {
@@ -371,14 +369,13 @@ pub(crate) fn emit(name: &str, value: &Json) -> Result<(), Error> {
         step::check_size(Some(value), || format!("value of stream \"{name}\""))?;
         Ok(history.value(Kind::Emit, name, || value.clone()))
     })?;
-    deliver(answer);
-    Ok(())
+    deliver(answer).map(|_| ())
 }
 
 /// A recorded value, made by `make` at first passage.
 pub(crate) fn value(function: &'static str, make: impl FnOnce() -> Json) -> Result<serde_json::Value, Error> {
     let answer = with_history(function, |history| Ok(history.value(Kind::Value, function, make)))?;
-    Ok(deliver(answer).map(|json| json.to_value()).unwrap_or_default())
+    Ok(deliver(answer)?.map(|json| json.to_value()).unwrap_or_default())
 }
 
 /// The present, recorded.

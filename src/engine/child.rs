@@ -65,7 +65,7 @@ pub(crate) fn call(name: &str, read: impl FnOnce() -> Result<ChildCall, Error>) 
             })
         })
     })?;
-    Ok(deliver(answer))
+    deliver(answer)
 }
 
 impl Turn {

@@ -24,8 +24,7 @@ pub(crate) fn call(input: &Json) -> Result<(), Error> {
             Ok(Want::Continue { input: input.clone() })
         })
     })?;
-    deliver(answer);
-    Ok(())
+    deliver(answer).map(|_| ())
 }
 
 impl Turn {

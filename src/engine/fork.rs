@@ -115,8 +115,11 @@ fn code(def_id: i32, owner: Oid, newest: bool, input: Option<&Json>) -> Result<i
         .map(Rc::new);
     if let (Some(input), Some(function)) = (input, &function) {
         target::choose(&signature, input, std::slice::from_ref(function))?;
-        txn::trial(|| scope::as_restricted(owner, || target::check_values(function, input)))
-            .unwrap_or_else(|error| guard::throw(error));
+        txn::trial(|| {
+            scope::as_restricted(owner, || target::check_values(function, input));
+            Ok(())
+        })
+        .unwrap_or_else(|error| guard::throw(error));
         target::sweep();
     }
     if !newest {

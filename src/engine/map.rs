@@ -62,7 +62,7 @@ pub(crate) fn call(name: &str, read: impl FnOnce() -> Result<MapCall, Error>) ->
             })
         })
     })?;
-    Ok(deliver(answer))
+    deliver(answer)
 }
 
 /// What a map's entry says of it while it is open.

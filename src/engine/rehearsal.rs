@@ -122,7 +122,7 @@ pub(crate) fn rehearse(test: Test) -> Result<Json, Error> {
     };
     let events = events(&test, began)?;
     let rehearsal = Rehearsal::begin(stage, began);
-    let outcome = hints::unheard(|| txn::trial(|| perform(test, events, began).unwrap_or_else(|error| error.throw())));
+    let outcome = hints::unheard(|| txn::trial(|| Ok(perform(test, events, began)?)));
     drop(rehearsal);
     outcome.map_or_else(|error| guard::throw(error), Ok)
 }

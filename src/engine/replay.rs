@@ -28,7 +28,7 @@ pub(super) fn replay(
             }
             let outcome = txn::trial(|| {
                 txn::set_read_only();
-                interrupt::with_read_only_hint(|| target::call(call.function, call.input))
+                interrupt::with_read_only_hint(|| target::try_call(call.function, call.input))
             });
             (outcome, interrupt::disarm())
         })

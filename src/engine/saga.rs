@@ -27,7 +27,7 @@ pub(crate) fn register(name: &str, read: impl FnOnce() -> Result<StepCall, Error
         })
     })?;
     if let Err(unwind) = noted {
-        deliver(unwind);
+        deliver(unwind)?;
     }
     Ok(())
 }
@@ -37,7 +37,7 @@ pub(crate) fn rollback() -> Result<Option<Json>, Error> {
     let answer = with_history("wf_rollback", |history| {
         history.answer(Kind::Rollback, ROLLBACK, |index| Ok(Want::Rollback { index }))
     })?;
-    Ok(deliver(answer))
+    deliver(answer)
 }
 
 impl Turn {

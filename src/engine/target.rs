@@ -14,7 +14,7 @@ use pg_workflow_core::target::is_name;
 
 use crate::error::Error;
 use crate::pg::spi::{self, Output, UserPlan, types};
-use crate::pg::{Datum, Json, Oid, catalog, scope};
+use crate::pg::{Datum, Json, Oid, PgError, catalog, guard, scope};
 use crate::store::functions::{self, Function, Mode};
 
 pub(crate) use text::{Command, Shape, command};
@@ -182,14 +182,27 @@ fn keys_of(input: &Json) -> Option<BTreeSet<String>> {
 }
 
 /// Calls a function or procedure with an input that fits it.
-pub(crate) fn call(function: &Function, input: &Json) -> Option<Json> {
+///
+/// # Errors
+/// Unwinds with the function's own error.
+fn call(function: &Function, input: &Json) -> Option<Json> {
+    try_call(function, input).unwrap_or_else(|error| guard::throw(error))
+}
+
+/// As [`run`] of a function that is known, for the replays of workflows, each but the last of which ends with an error.
+///
+/// # Errors
+/// The function's own; others unwind. To be called below a subtransaction that is rolled back on an error.
+pub(crate) fn try_call(function: &Function, input: &Json) -> Result<Option<Json>, PgError> {
     let _running = Running::begin();
     let how = fitting(function, input);
     if function.is_procedure {
-        return call_procedure(function, &how, input, |sql, types, args| plan(sql, types).run(args));
+        return Ok(call_procedure(function, &how, input, |sql, types, args| {
+            plan(sql, types).run(args)
+        }));
     }
     let sql = call_sql(function, &how);
-    let output = plan(&sql, &[types::JSONB]).run(&[Some(input.datum())]);
+    let output = plan(&sql, &[types::JSONB]).try_run(&[Some(input.datum())])?;
     let result = if function.returns_set {
         Some(array((0..output.count).map(|row| output.json(row, 0))))
     } else if output.count > 0 {
@@ -198,7 +211,7 @@ pub(crate) fn call(function: &Function, input: &Json) -> Option<Json> {
         None
     };
     output.free();
-    result
+    Ok(result)
 }
 
 /// Calls a procedure so that it may commit. Not in a subtransaction.

@@ -87,7 +87,7 @@ pub(crate) fn call(name: &str, read: impl FnOnce() -> Result<TaskCall, Error>) -
             })
         })
     })?;
-    Ok(deliver(answer))
+    deliver(answer)
 }
 
 impl Turn {

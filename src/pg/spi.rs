@@ -124,6 +124,11 @@ impl UserPlan {
         execute(Source::Plan(self.0), args)
     }
 
+    /// As [`Self::run`], with the ERROR as a value: see [`guard::attempt`].
+    pub(crate) fn try_run(self, args: &[Option<Datum>]) -> Result<Output, PgError> {
+        try_execute(Source::Plan(self.0), args)
+    }
+
     pub(crate) fn free(self) {
         // SAFETY: the cache drops its copy with this call.
         unsafe { pg_sys::SPI_freeplan(self.0) };
@@ -294,6 +299,10 @@ fn prepare(sql: &str, types: &[Oid]) -> pg_sys::SPIPlanPtr {
 }
 
 fn execute(source: Source, args: &[Option<Datum>]) -> Output {
+    try_execute(source, args).unwrap_or_else(|error| guard::throw(error))
+}
+
+fn try_execute(source: Source, args: &[Option<Datum>]) -> Result<Output, PgError> {
     let mut values: Vec<Datum> = args.iter().map(|arg| arg.unwrap_or_else(Datum::null)).collect();
     let nulls: Vec<c_char> = args
         .iter()
@@ -303,14 +312,14 @@ fn execute(source: Source, args: &[Option<Datum>]) -> Output {
     unsafe {
         let (values, nulls) = (values.as_mut_ptr(), nulls.as_ptr());
         let code = match source {
-            Source::Plan(plan) => protect(|| raw::SPI_execute_plan(plan, values, nulls, false, 0)),
+            Source::Plan(plan) => guard::attempt(|| raw::SPI_execute_plan(plan, values, nulls, false, 0)),
             Source::Text(sql, types) => {
                 let mut types = types.to_vec();
                 let (text, arg_types, count) = (sql.as_ptr(), types.as_mut_ptr(), types.len() as c_int);
-                protect(|| raw::SPI_execute_with_args(text, count, arg_types, values, nulls, false, 0))
+                guard::attempt(|| raw::SPI_execute_with_args(text, count, arg_types, values, nulls, false, 0))
             }
         };
-        Output::take(code)
+        code.map(|code| Output::take(code))
     }
 }
 

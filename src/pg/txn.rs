@@ -12,22 +12,23 @@ use crate::error::Error;
 /// Runs `f` in an internal subtransaction: committed when it returns, rolled back with all its effects when an error
 /// unwinds out of it. The pattern is PL/pgSQL's for EXCEPTION blocks.
 pub(crate) fn subtransaction<T>(f: impl FnOnce() -> T) -> Result<T, PgError> {
-    inner(f, true)
+    inner(|| Ok(f()), true)
 }
 
-/// Runs `f` in an internal subtransaction that is rolled back whatever happens: only the result gets out.
-pub(crate) fn trial<T>(f: impl FnOnce() -> T) -> Result<T, PgError> {
+/// Runs `f` in an internal subtransaction that is rolled back whatever happens: only the result gets out. An error that `f`
+/// returns need not unwind to get here.
+pub(crate) fn trial<T>(f: impl FnOnce() -> Result<T, PgError>) -> Result<T, PgError> {
     inner(f, false)
 }
 
-fn inner<T>(f: impl FnOnce() -> T, keep: bool) -> Result<T, PgError> {
+fn inner<T>(f: impl FnOnce() -> Result<T, PgError>, keep: bool) -> Result<T, PgError> {
     // SAFETY: the subtransaction is ended on every path below; context and owner are those of before.
     unsafe {
         let context = pg_sys::CurrentMemoryContext;
         let owner = pg_sys::CurrentResourceOwner;
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
         pg_sys::CurrentMemoryContext = context;
-        let mut result = guard::catch(f);
+        let mut result = guard::catch(f).flatten();
         if keep && result.is_ok() {
             // Raw and protected: a release can fail (deferred work of the user's), and then it is a rollback after all.
             match guard::attempt(|| raw::ReleaseCurrentSubTransaction()) {

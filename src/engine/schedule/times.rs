@@ -235,7 +235,7 @@ impl Times {
                     let output = spi::run_text(&sql, &[types::TIMESTAMPTZ], &[Some(Datum::from(after))]);
                     let next = output.row_datums(0).pop().flatten().map(|at| at.value() as Timestamp);
                     output.free();
-                    next.filter(|at| *at < Timestamp::MAX)
+                    Ok(next.filter(|at| *at < Timestamp::MAX))
                 })
             })
         };
