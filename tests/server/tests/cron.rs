@@ -177,8 +177,9 @@ fn jobs_of_pg_cron_are_taken_over() {
     let Some((_cluster, mut db)) = with_pg_cron() else {
         return;
     };
+    db.run("CREATE DATABASE elsewhere");
     db.run(
-        "CREATE ROLE ann LOGIN; CREATE ROLE nobody NOLOGIN; CREATE DATABASE elsewhere;
+        "CREATE ROLE ann LOGIN; CREATE ROLE nobody NOLOGIN;
          CREATE TABLE done (who text DEFAULT current_user);
          GRANT INSERT ON done TO ann;
          SELECT cron.schedule('first', '0 1 * * *', 'VACUUM');
