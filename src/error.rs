@@ -350,7 +350,7 @@ impl Error {
             UnknownZone(_) => "The view pg_timezone_names lists the names.".into(),
             AmbiguousSchedule { .. } => "Pass owner => ...".into(),
             OwnersSchedule(_) => {
-                "Members of its owner's role may pause it, and change its policies; its times and its workflow are looked up as the owner itself.".into()
+                "Members of its owner's role may pause it, and change its policies; its workflow, and a query for its times, are looked up as the owner itself.".into()
             }
             CannotWait { hint, .. } => (*hint).into(),
             TestWithoutEnd { .. } => "Stop it with until => ..., or raise max_turns.".into(),

@@ -19,7 +19,7 @@ use crate::engine::start::{PRIORITIES, check_text};
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::fmgr::role_name;
-use crate::pg::{Json, Oid, RunId, Timestamp, clock, errdata, guard, scope};
+use crate::pg::{Json, Oid, RunId, Timestamp, clock, errdata, scope};
 use crate::store::schedules::{self, Schedule};
 use crate::store::{home, timers};
 use change::{Timing, apply};
@@ -177,7 +177,7 @@ pub(crate) fn preview(
     let mut after = after.unwrap_or_else(clock);
     let mut found = Vec::new();
     while found.len() < count as usize {
-        match times.next(after).unwrap_or_else(|error| guard::throw(error)) {
+        match times.next(after)? {
             Some(next) => {
                 found.push((next, times.local(next)));
                 after = next;

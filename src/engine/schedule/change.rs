@@ -10,7 +10,7 @@ use crate::engine::schedule::{Overlap, due, input_for, remark, set_timer, start_
 use crate::engine::start::{PRIORITIES, check_text};
 use crate::engine::{calls, define, step, target};
 use crate::error::Error;
-use crate::pg::{Interval, Json, Timestamp, errdata, guard, scope, spi};
+use crate::pg::{Interval, Json, Timestamp, errdata, scope, spi};
 use crate::settings;
 use crate::store::definitions;
 use crate::store::schedules::{self, Schedule};
@@ -38,7 +38,7 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// It changes what is run, or by whose query it is known when.
+    /// It changes what is run.
     pub(super) fn names_code(&self) -> bool {
         self.workflow.is_some()
             || self.sql.is_some()
@@ -46,7 +46,6 @@ impl Change {
             || self.time_key.is_some()
             || self.retry.is_some()
             || self.transactional.is_some()
-            || self.schedule.is_some()
     }
 }
 
@@ -96,6 +95,9 @@ pub(super) fn apply(
     }
     let quiet = !reading.remarks.is_empty();
     let times = Times::new(reading, row.starts_at, row.ends_at);
+    if times.is_query() && change.schedule.is_some() && row.owner != scope::current_user() {
+        return Err(Error::OwnersSchedule(row.name.clone()));
+    }
     // A tick that is due and not yet dealt with is not to be lost because the same was said once more.
     let anew = before != Some(Timing::of(row));
     if anew {
@@ -124,7 +126,7 @@ pub(super) fn apply(
                 row.next_at = None;
                 errdata::warn(error);
             }
-            Err(error) => guard::throw(error),
+            Err(error) => return Err(error.into()),
         }
         if row.next_at.is_none() && times.is_query() {
             // Asked again by an executor, later.

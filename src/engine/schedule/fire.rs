@@ -3,7 +3,7 @@
 //! The run of a tick is inserted and the next tick is set in one transaction. So a tick has one run, whatever crashes and
 //! whoever else has a hint; and a tick that is dealt with stays so, also when the clock is set back.
 
-use pg_workflow_core::ticks::{self, CatchUp, GRACE, Rule, stamp};
+use pg_workflow_core::ticks::{self, Backlog, CatchUp, GRACE, Rule, stamp};
 
 use crate::engine::schedule::times::Times;
 use crate::engine::schedule::{Overlap, RUN_SQL, due, set_timer, start_options};
@@ -111,7 +111,15 @@ fn go_on(row: &mut Schedule, times: &Times, now: Timestamp) -> Result<Option<Tim
         if due(row, first) > now {
             return Ok(Some(due(row, first)));
         }
-        let chosen = ticks::choose(first, now - row.jitter, rule, |after| times.next(after))?;
+        let chosen = if times.is_query() && now - due(row, first) <= GRACE {
+            // Whatever has become of the query since.
+            Backlog {
+                tick: Some(first),
+                missed: 0,
+            }
+        } else {
+            ticks::choose(first, now - row.jitter, rule, |after| times.next(after))?
+        };
         row.missed += i64::try_from(chosen.missed).unwrap_or(i64::MAX);
         row.next_at = chosen.tick;
         row.after_at = chosen.tick.map_or(now, |tick| tick - 1);

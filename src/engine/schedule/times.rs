@@ -5,6 +5,7 @@ use std::ffi::CString;
 use pg_workflow_core::lexer;
 use pg_workflow_core::schedule::{self, Schedule as Plan, Zone};
 
+use crate::engine::schedule::EPOCH;
 use crate::error::Error;
 use crate::hub::slots;
 use crate::pg::errdata::QUERY_CANCELED;
@@ -12,9 +13,6 @@ use crate::pg::spi::{self, types};
 use crate::pg::value::{timestamp_from_json, timestamp_json};
 use crate::pg::{Datum, Interval, Oid, PgError, Timestamp, guard, interrupt, process, scope, txn};
 use crate::store::schedules::Schedule;
-
-/// Microseconds from 1970, from which `core` counts, to 2000, from which Postgres does.
-const EPOCH: i64 = 946_684_800_000_000;
 
 /// What intervals count from that do not say it: a Monday, and the first of a month and a year.
 const ANCHOR: &str = "2001-01-01 00:00";

@@ -9,12 +9,18 @@ BEGIN
     RETURN wf_step('command', sql, input, retry => retry, transactional => false);
 END $$;
 CREATE PROCEDURE outcome(sql text, input jsonb DEFAULT '{}', retry jsonb DEFAULT NULL) LANGUAGE plpgsql AS $$
-DECLARE id text; done bool; r record;
+DECLARE id text;
 BEGIN
     id := wf_start('command', jsonb_build_object('sql', sql, 'input', input, 'retry', retry));
     COMMIT;
+    -- Without a snapshot, which an index that is made concurrently would wait for.
+    FOR i IN 1..1000 LOOP
+        EXIT WHEN wf_status(id) IN ('completed', 'failed', 'cancelled');
+        PERFORM pg_sleep(0.02);
+        COMMIT;
+    END LOOP;
     BEGIN
-        RAISE INFO '%', wf_result(id, wait => '30 s');
+        RAISE INFO '%', wf_result(id);
     EXCEPTION WHEN OTHERS THEN
         RAISE INFO '% %', SQLSTATE, SQLERRM;
     END;
@@ -41,6 +47,9 @@ CALL outcome('SELECT id FROM goods WHERE id < 0');
 CALL outcome('UPDATE goods SET label = upper(label) WHERE id <= 3');
 CALL outcome('DELETE FROM goods WHERE id = 100 RETURNING id, label');
 CALL outcome('SHOW search_path');
+SET search_path = public, pg_temp;
+CALL outcome('SHOW search_path');
+RESET search_path;
 CALL outcome('EXPLAIN (COSTS OFF) SELECT FROM goods');
 CALL outcome('CREATE TABLE made AS SELECT $1->>''x'' AS x', '{"x": "y"}');
 CALL outcome('VACUUM goods $1');
@@ -192,6 +201,12 @@ SELECT wf_result('again', wait => '30 s');
 CREATE TABLE not_yet ();
 SELECT wf_retry('again');
 SELECT wf_result('again', wait => '30 s');
+DO $$ BEGIN
+    WHILE NOT EXISTS (SELECT FROM wf.branches WHERE id = 'skipped' AND status = 'retrying') LOOP
+        PERFORM pg_sleep(0.02);
+        COMMIT;
+    END LOOP;
+END $$;
 SELECT wf_complete_step('skipped', 'stuck', '"by hand"');
 SELECT wf_result('skipped', wait => '30 s');
 

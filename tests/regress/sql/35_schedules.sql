@@ -144,6 +144,7 @@ SELECT wf_alter_schedule(name) < now() AS is_due FROM wf.schedules;
 SELECT until($$(SELECT bool_and(fired + skipped = 2 OR queued IS NOT NULL) FROM wf.schedules)$$);
 SELECT until($$(SELECT fired = 2 FROM wf.schedules WHERE name = 'cancel')$$);
 SELECT name, fired, skipped, queued IS NOT NULL AS queued, running FROM wf.schedules ORDER BY name;
+SELECT until($$(SELECT count(*) = 5 FROM wf.workflows WHERE status = 'waiting')$$);
 SELECT schedule, status, error FROM wf.workflows WHERE schedule = 'cancel' ORDER BY created_at;
 -- A third: one only is queued.
 UPDATE wf_internal.schedules SET next_at = next_at - interval '1 day' + interval '2 minutes' WHERE name = 'queue_one';
@@ -153,6 +154,7 @@ SELECT until($$(SELECT skipped = 1 FROM wf.schedules WHERE name = 'queue_one')$$
 SELECT wf_signal(last_id, 'go', '"first"') FROM wf.schedules WHERE name = 'queue_one';
 SELECT until($$(SELECT fired = 2 FROM wf.schedules WHERE name = 'queue_one')$$);
 SELECT name, fired, skipped, queued IS NOT NULL AS queued, running FROM wf.schedules WHERE name = 'queue_one';
+SELECT until($$(SELECT count(*) = 5 FROM wf.workflows WHERE status = 'waiting')$$);
 SELECT status, result FROM wf.workflows WHERE schedule = 'queue_one' ORDER BY created_at;
 SELECT count(wf_unschedule(name)) FROM wf.schedules;
 SELECT count(wf_cancel(id)) FROM wf.workflows WHERE status = 'waiting';
@@ -174,6 +176,7 @@ SELECT wf_signal(last_id, 'go') FROM wf.schedules WHERE name = 'in turn';
 SELECT until($$(SELECT fired = 2 FROM wf.schedules WHERE name = 'in turn')$$);
 SELECT wf_signal(last_id, 'go') FROM wf.schedules WHERE name = 'in turn';
 SELECT until($$(SELECT fired = 3 FROM wf.schedules WHERE name = 'in turn')$$);
+SELECT until($$(SELECT count(*) = 4 FROM wf.workflows WHERE status = 'waiting')$$);
 SELECT status FROM wf.workflows WHERE schedule = 'in turn' ORDER BY id;
 SELECT count(wf_unschedule(name)) FROM wf.schedules;
 SELECT count(wf_cancel(id)) FROM wf.workflows WHERE status = 'waiting';
@@ -230,9 +233,6 @@ SELECT status, next_fire, last_tick = date_trunc('day', now(), 'Europe/Berlin') 
 -- It fails, and is asked again later; or at once, when that is said.
 ALTER TABLE holidays RENAME TO holidays_no_more;
 SELECT wf_alter_schedule('calendar');
-UPDATE wf_internal.schedules SET next_at = NULL, timer_at = now();
-INSERT INTO wf_internal.timers SELECT now(), schedule_id, -3, 1, owner, 0 FROM wf_internal.schedules;
-SELECT wf_schedule('nudge', 'at ' || (now() + interval '50 ms')::text, 'report', '{"of": "nudge"}') IS NOT NULL AS next;
 SELECT until($$(SELECT status = 'failing' FROM wf.schedules WHERE name = 'calendar')$$);
 SELECT status, next_fire, last_error, last_sqlstate FROM wf.schedules WHERE name = 'calendar';
 ALTER TABLE holidays_no_more RENAME TO holidays;

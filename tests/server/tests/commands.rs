@@ -101,9 +101,14 @@ fn another_process_takes_over_when_one_is_terminated() {
         db.run(&format!("SELECT pg_terminate_backend({pid})"));
         assert_eq!(db.result(id), json!(["after"]));
         assert_eq!(log(&mut db), "before begin begin end after");
-        assert_eq!(db.one::<i64>("SELECT count(DISTINCT pid) FROM log WHERE what = 'begin'"), 2);
         assert_eq!(
-            db.one::<i32>(&format!("SELECT attempt FROM wf.steps WHERE id = '{id}' AND name = 'halves'")),
+            db.one::<i64>("SELECT count(DISTINCT pid) FROM log WHERE what = 'begin'"),
+            2
+        );
+        assert_eq!(
+            db.one::<i32>(&format!(
+                "SELECT attempt FROM wf.steps WHERE id = '{id}' AND name = 'halves'"
+            )),
             2
         );
     }
@@ -136,10 +141,7 @@ fn a_cancel_interrupts_it() {
     });
     assert_eq!(log(&mut db), "before begin");
     eventually(SOON, "nothing is left of it", || db.count("wf_internal.commands") == 0);
-    assert_eq!(
-        db.one::<String>("SELECT status FROM wf_internal.branches"),
-        "cancelled"
-    );
+    assert_eq!(db.one::<String>("SELECT status FROM wf_internal.branches"), "cancelled");
     // The executor lives on.
     assert!(is_alive(pid));
     // One that comes before the command does not let it begin.
@@ -183,7 +185,7 @@ fn two_processes_never_run_it_at_once() {
                  BEGIN
                      PERFORM pg_sleep(60);
                  EXCEPTION WHEN query_canceled THEN
-                     PERFORM pg_sleep(3);
+                     PERFORM pg_sleep(2);
                  END;
              END IF;
              INSERT INTO log (what) VALUES ('end');
@@ -194,7 +196,7 @@ fn two_processes_never_run_it_at_once() {
              RETURN 'done';
          END $$",
     );
-    db.run("SELECT wf_start('flow', id => 'f', timeout => '2 s')");
+    db.run("SELECT wf_start('flow', id => 'f', timeout => '4 s')");
     db.in_step("f", "stubborn");
     assert_eq!(db.failure("f").sqlstate, "WF003");
     db.run("SELECT wf_retry('f')");
@@ -282,4 +284,87 @@ fn a_paused_instance_does_not_begin_it() {
     db.run("SELECT wf_resume('g')");
     assert_eq!(db.result("g"), json!(["after"]));
     assert_eq!(log(&mut db), "before begin begin end after");
+}
+
+#[test]
+fn a_copy_and_a_promoted_standby_know_that_its_process_is_not_theirs() {
+    let cluster = Cluster::new();
+    let mut source = cluster.database("source");
+    source.run(HALVES);
+    source.run(&format!("SELECT wf_start('flow', '{QUICK}', id => 'f')"));
+    source.in_step("f", "halves");
+    let standby = cluster.standby();
+    let dump = cluster.socket().join("dump.sql");
+    let program = |name: &str| {
+        let mut command = program(name);
+        command.arg("-h").arg(cluster.socket()).args(["-U", "postgres"]);
+        command
+    };
+    check(program("pg_dump").args(["-d", "source", "-f"]).arg(&dump));
+    cluster.admin().run("CREATE DATABASE target");
+    let mut psql = program("psql");
+    check(
+        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "target", "-f"])
+            .arg(&dump),
+    );
+
+    // In the same server, where the process of the original goes on.
+    let mut target = cluster.connect("target", "postgres");
+    throughout(Duration::from_secs(1), "the copy waits to be adopted", || {
+        target.one::<String>("SELECT status FROM wf.branches") == "running"
+    });
+    target.run("SELECT wf_adopt()");
+    assert_eq!(target.result("f"), json!(["after"]));
+    assert_eq!(log(&mut target), "before begin begin end after");
+    assert_eq!(log(&mut source), "before begin");
+
+    let mut copy = standby.connect("source", "postgres");
+    drop((source, target));
+    cluster.kill9();
+    assert_eq!(copy.one::<String>("SELECT status FROM wf.branches"), "running");
+    assert!(copy.one::<bool>("SELECT pg_promote()"));
+    assert_eq!(copy.result("f"), json!(["after"]));
+    assert_eq!(log(&mut copy), "before begin begin end after");
+}
+
+#[test]
+fn nothing_of_its_session_stays() {
+    // One process for all of it.
+    let cluster = Cluster::with(&["pg_workflow.max_executors = 1"]);
+    let mut db = cluster.admin();
+    db.run(
+        "CREATE ROLE bob;
+         CREATE TABLE seen (pid int DEFAULT pg_backend_pid(), what text);
+         CREATE FUNCTION look() RETURNS void LANGUAGE sql AS $$
+             INSERT INTO seen (what) SELECT concat_ws(' ', current_user, session_user, current_setting('role'),
+                 current_setting('work_mem'), current_setting('search_path'), current_setting('default_transaction_read_only'),
+                 to_regclass('pg_temp.left_over'),
+                 (SELECT count(*) FROM pg_prepared_statements), (SELECT count(*) FROM pg_cursors),
+                 (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'))
+         $$;
+         CREATE FUNCTION flow() RETURNS text LANGUAGE plpgsql AS $$
+         DECLARE leaves text[] := ARRAY[
+             'SET work_mem = ''1234 kB''', 'SET search_path = nowhere', 'SET ROLE bob', 'SET SESSION AUTHORIZATION bob',
+             'SET default_transaction_read_only = on', 'CREATE TEMP TABLE left_over ()', 'PREPARE p AS SELECT 1',
+             'DECLARE c CURSOR WITH HOLD FOR SELECT 1', 'SELECT pg_advisory_lock(4711)',
+             'SET ROLE bob; SELECT 1 / 0', 'SET SESSION AUTHORIZATION bob; COMMIT; SELECT 1 / 0'];
+         BEGIN
+             PERFORM wf_step('look', 'look');
+             FOR i IN 1..cardinality(leaves) LOOP
+                 BEGIN
+                     PERFORM wf_step('leave', leaves[i], transactional => false);
+                 EXCEPTION WHEN division_by_zero THEN
+                     NULL;
+                 END;
+                 PERFORM wf_step('look', 'look');
+             END LOOP;
+             RETURN 'done';
+         END $$;
+         SELECT wf_start('flow', id => 'f')",
+    );
+    assert_eq!(db.result("f"), json!("done"));
+    assert_eq!(db.count("seen"), 12);
+    let seen = db.all::<String>("SELECT DISTINCT what FROM seen");
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(db.count("(SELECT DISTINCT pid FROM seen) s"), 1);
 }

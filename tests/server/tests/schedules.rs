@@ -113,10 +113,14 @@ fn what_a_downtime_leaves_is_caught_up_by_policy() {
             "{name}"
         );
     }
-    for name in ["many", "turns"] {
-        assert!(state::<i64>(&mut db, name, "fired") >= 6, "{name}");
-        assert_eq!(state::<i64>(&mut db, name, "missed"), 0, "{name}");
-    }
+    // What is less than ten seconds late counts as on time, and may be skipped.
+    assert!(state::<i64>(&mut db, "many", "fired") >= 6);
+    assert!(state::<i64>(&mut db, "turns", "fired + skipped") >= 6);
+    assert!(state::<i64>(&mut db, "turns", "fired") >= 2);
+    assert_eq!(
+        db.count("wf.schedules WHERE name IN ('many', 'turns') AND missed > 0"),
+        0
+    );
     assert!(state::<i64>(&mut db, "one", "missed") >= 4);
     // Those that ran in turn did not overlap.
     let overlaps = db.count(
@@ -202,9 +206,9 @@ fn schedules_are_their_owners() {
     assert_eq!(bob.one::<String>("SELECT status FROM wf.schedules"), "paused");
 
     // Members of the role control it, and do not say what it runs.
-    carol.run("SELECT wf_alter_schedule('now', paused => true, overlap => 'allow')");
+    carol.run("SELECT wf_alter_schedule('now', paused => true, schedule => '2 seconds', overlap => 'allow')");
     for change in [
-        "schedule => '0 0 * * *'",
+        "schedule => 'SELECT now()'",
         "workflow => 'tick'",
         "sql => 'SELECT 1'",
         "input => '{}'",
@@ -317,12 +321,18 @@ fn ten_thousand_schedules_cost_nothing_while_none_is_due() {
     let cluster = Cluster::with(&["autovacuum = off"]);
     let mut db = cluster.database("quiet");
     db.run(TICKS);
-    db.run("SELECT count(wf_schedule('s' || i, '0 0 29 2 *', 'tick', '{\"name\": \"s\"}', time_key => 'at')) FROM generate_series(1, 10000) i");
+    for batch in 0..20 {
+        db.run(&format!(
+            "SELECT count(wf_schedule('s' || i, '0 0 1 1 *', 'tick', '{{\"name\": \"s\"}}', time_key => 'at'))
+             FROM generate_series({batch} * 500 + 1, {batch} * 500 + 500) i"
+        ));
+    }
     // They are there, and one among them fires.
     db.run(&schedule("soon", "1 seconds", ""));
     eventually(SOON, "it fires", || db.count("ticks") > 0);
     db.run("SELECT wf_unschedule('soon')");
-    assert_eq!(db.count("wf_internal.timers"), 10_000);
+    // One may be left for a moment of a look that found its schedule locked.
+    eventually(SOON, "a timer each", || db.count("wf_internal.timers") == 10_000);
     drop(db);
     let mut admin = cluster.admin();
     let mut transactions = || -> i64 {
@@ -343,7 +353,7 @@ fn the_start_of_the_server_is_a_time_once() {
     let cluster = Cluster::new();
     let mut db = cluster.admin();
     db.run(TICKS);
-    db.run(&schedule("start", "@reboot", ""));
+    db.run(&schedule("start", "@reboot", ", overlap => 'allow'"));
     db.run(&schedule("paused", "@reboot", ", paused => true"));
     db.run(&schedule("other", "1 seconds", ""));
     // The scheduler alone is no server.
