@@ -28,6 +28,8 @@ pub(crate) enum Error {
     WrongArgument { name: &'static str, expected: String },
     #[error("{first} and {second} cannot be given together")]
     Together { first: &'static str, second: &'static str },
+    #[error("{given} cannot be given without {with}")]
+    OnlyTogether { given: &'static str, with: &'static str },
     #[error("exactly one of {0} must be given")]
     OneOf(&'static str),
     #[error("{0}")]
@@ -176,6 +178,8 @@ pub(crate) enum Error {
     UnknownTask,
     #[error("permission denied for queue \"{0}\"")]
     NotYourQueue(String),
+    #[error("queue \"{queue}\" is full")]
+    QueueFull { queue: String, limit: i32, dropped: bool },
     #[error("CALL wf_poll cannot wait inside a transaction block")]
     WaitInTransaction,
     #[error("client has closed the connection")]
@@ -245,6 +249,7 @@ impl Error {
             EmptyArgument { .. }
             | WrongArgument { .. }
             | Together { .. }
+            | OnlyTogether { .. }
             | Options(_)
             | Script(_)
             | InputMismatch { .. }
@@ -280,6 +285,7 @@ impl Error {
             StepTimeout { .. } | StepTotalTimeout { .. } | AwaitTimeout(_) | TaskTimeout { .. } => b"WF004",
             LeaseExpired { .. } | TaskLost { .. } | AttemptLost(_) => b"WF007",
             WaitInTransaction | TransactionLeftOpen => b"25001",
+            QueueFull { .. } => b"WF009",
             ClientGone => b"08006",
             MapFailed { .. } => b"WF006",
             VersionLost { .. } => b"WF005",
@@ -316,6 +322,14 @@ impl Error {
             MapFailed { first: Some(first), .. } => first.clone(),
             TooDeep(limit) => format!("A child may have {limit} runs above it."),
             Diverged { expected, found } => format!("Expected {expected}, found {found}."),
+            QueueFull { limit, dropped, .. } => {
+                let what = if *dropped {
+                    "It was dropped for a later one. "
+                } else {
+                    ""
+                };
+                format!("{what}No more than {limit} may wait in it.")
+            }
             TaskTimeout { micros, .. } => format!("The limit is {} ms.", micros / 1000),
             LeaseExpired {
                 worker: Some(worker), ..
@@ -353,6 +367,9 @@ impl Error {
                 "Members of its owner's role may pause it, and change its policies; its workflow, and a query for its times, are looked up as the owner itself.".into()
             }
             CannotWait { hint, .. } => (*hint).into(),
+            QueueFull { dropped: false, .. } => {
+                "Come again when it is shorter, or raise its limit: wf_queue(name, max_backlog => ...).".into()
+            }
             TestWithoutEnd { .. } => "Stop it with until => ..., or raise max_turns.".into(),
             UnknownWorkflow(_) => {
                 "A workflow is a function, found by the search_path, or a name given by wf_define.".into()
@@ -414,7 +431,7 @@ impl Error {
                 "Give a JSON Schema, of draft 2020-12 or the one that its $schema names, that refers to nothing outside of itself.".into()
             }
             UnfitPayload { .. } => "The view wf.waiting shows the schema.".into(),
-            StartTimeout { .. } => "No executor came to it in time: see wf_health() and pg_workflow.max_executors.".into(),
+            StartTimeout { .. } => "No executor came to it in time, or its queue did not let it: see wf_health(), pg_workflow.max_executors and wf.queues.".into(),
             UnknownHandle(_) => "A handle is of the run that has begun the call; it is not passed on to others.".into(),
             TaskLost { .. } => "Drop the work, or leave it to the idempotency key: what another attempt does counts.".into(),
             NotYourQueue(_) => "Its owner names who may work on it: wf_queue(name, workers => '{role}').".into(),

@@ -19,11 +19,14 @@ CREATE FUNCTION wf_start(
     priority    integer     DEFAULT NULL,
     timeout     interval    DEFAULT NULL,
     on_conflict text        DEFAULT 'use_existing',
-    start_timeout interval  DEFAULT NULL
+    start_timeout interval  DEFAULT NULL,
+    queue       text        DEFAULT NULL,
+    key         text        DEFAULT NULL,
+    dedup       text        DEFAULT NULL
 ) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_start';
-COMMENT ON FUNCTION wf_start(text, jsonb, text, timestamptz, interval, integer, interval, text, interval) IS
-'Starts a workflow: a function, or a name given by wf_define. It runs as the current user, once this transaction commits. id: chosen by you or made (UUIDv7); starting the same id again is starting once. start_at or delay: not before then. priority: lower goes first (-1000 to 1000, default 0). timeout: limit for the whole run. start_timeout: limit until its first turn, counted as timeout is from start_at or now; then the run fails with WF003. on_conflict, if the id exists: use_existing (same workflow and input: returns it; otherwise 42710), fail (42710), start_new (if the last run has ended, else as use_existing). Returns the id. Errors: 42883 unknown workflow, 42501 no privilege on it, 22023 wrong argument or input that does not fit the function, 42710 id in use.';
+COMMENT ON FUNCTION wf_start(text, jsonb, text, timestamptz, interval, integer, interval, text, interval, text, text, text) IS
+'Starts a workflow: a function, or a name given by wf_define. It runs as the current user, once this transaction commits. id: chosen by you or made (UUIDv7); starting the same id again is starting once. start_at or delay: not before then. priority: lower goes first (-1000 to 1000, default 0). timeout: limit for the whole run. start_timeout: limit until its first turn, counted as timeout is from start_at or now; then the run fails with WF003. on_conflict, if the id exists: use_existing (same workflow and input: returns it; otherwise 42710), fail (42710), start_new (if the last run has ended, else as use_existing). queue: it begins when the limits of that queue (wf_queue) let it, and has a place in it until it ends; key: for whom, where the queue is shared by turns; dedup: while an instance that was started with the same one is open in the queue, none is started, and its id is returned. Returns the id. Errors: 42883 unknown workflow, 42501 no privilege on it, 22023 wrong argument or input that does not fit the function, 42710 id in use, WF009 the queue is full.';
 
 CREATE FUNCTION wf_signal(id text, name text, payload jsonb DEFAULT 'null', key text DEFAULT NULL) RETURNS boolean
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_signal';

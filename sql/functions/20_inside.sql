@@ -10,11 +10,13 @@ CREATE FUNCTION wf_step(
     total_timeout interval DEFAULT NULL,
     cache_key text   DEFAULT NULL,
     cache_ttl interval DEFAULT NULL,
-    transactional boolean DEFAULT true
+    transactional boolean DEFAULT true,
+    queue    text    DEFAULT NULL,
+    key      text    DEFAULT NULL
 ) RETURNS jsonb
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_step';
-COMMENT ON FUNCTION wf_step(text, text, jsonb, interval, jsonb, interval, text, interval, boolean) IS
-'Runs a step once: its effects and its result commit together. target: name of a function or procedure (arguments by name from the keys of input; one jsonb parameter takes all of it), or SQL with input as $1. Returns to_jsonb of the result; a set as an array; of SQL, rows as an array (of values if there is one column, else of objects) and otherwise the number of rows changed. retry: {"max_attempts": 5, "first_delay": "1s", "backoff": 2, "max_delay": "1 min", "jitter": 0.1, "retry_on": ["40*"], "no_retry_on": []}; without it transient errors only are retried. timeout: of one attempt. total_timeout: of all attempts, the waits between them included. cache_key: takes the result that another step of the same owner has stored under this key, if there is one, instead of running; otherwise stores its own, for cache_ttl, or until wf_cache_forget. transactional => false: for what cannot run in a transaction block or commits by itself (VACUUM, CREATE INDEX CONCURRENTLY, a procedure with COMMIT): a command of its own at top level, run by a background worker, at least once; of SQL without rows and numbers the result is the kind of command. Raises the step''s own error when it has failed for good, WF004 when it timed out, WF007 when it is not transactional and the process of its last attempt was lost, WF002 when the instance was cancelled.';
+COMMENT ON FUNCTION wf_step(text, text, jsonb, interval, jsonb, interval, text, interval, boolean, text, text) IS
+'Runs a step once: its effects and its result commit together. target: name of a function or procedure (arguments by name from the keys of input; one jsonb parameter takes all of it), or SQL with input as $1. Returns to_jsonb of the result; a set as an array; of SQL, rows as an array (of values if there is one column, else of objects) and otherwise the number of rows changed. retry: {"max_attempts": 5, "first_delay": "1s", "backoff": 2, "max_delay": "1 min", "jitter": 0.1, "retry_on": ["40*"], "no_retry_on": []}; without it transient errors only are retried. timeout: of one attempt. total_timeout: of all attempts, the waits between them included. cache_key: takes the result that another step of the same owner has stored under this key, if there is one, instead of running; otherwise stores its own, for cache_ttl, or until wf_cache_forget. transactional => false: for what cannot run in a transaction block or commits by itself (VACUUM, CREATE INDEX CONCURRENTLY, a procedure with COMMIT): a command of its own at top level, run by a background worker, at least once; of SQL without rows and numbers the result is the kind of command. queue: an attempt is made when the limits of that queue (wf_queue) let it, by any executor; key: for whom, where the queue is shared by turns. Raises the step''s own error when it has failed for good, WF004 when it timed out, WF007 when it is not transactional and the process of its last attempt was lost, WF002 when the instance was cancelled, WF009 when the queue is full.';
 
 CREATE PROCEDURE wf_step(
     name    text,
@@ -26,10 +28,12 @@ CREATE PROCEDURE wf_step(
     total_timeout interval DEFAULT NULL,
     cache_key text   DEFAULT NULL,
     cache_ttl interval DEFAULT NULL,
-    transactional boolean DEFAULT true
+    transactional boolean DEFAULT true,
+    queue    text    DEFAULT NULL,
+    key      text    DEFAULT NULL
 )
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_step_procedure';
-COMMENT ON PROCEDURE wf_step(text, text, jsonb, jsonb, jsonb, interval, interval, text, interval, boolean) IS
+COMMENT ON PROCEDURE wf_step(text, text, jsonb, jsonb, jsonb, interval, interval, text, interval, boolean, text, text) IS
 'As the function wf_step, with the result in a variable, for workflows that are procedures: CALL wf_step(name, target, input, result). Where it may commit (outside of blocks with an EXCEPTION clause) the step runs where it is called, and costs the same however many came before.';
 
 CREATE FUNCTION wf_sleep(duration interval, name text DEFAULT 'sleep') RETURNS void

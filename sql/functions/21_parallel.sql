@@ -17,11 +17,13 @@ CREATE FUNCTION wf_begin(
     start_timeout interval DEFAULT NULL,
     heartbeat interval   DEFAULT NULL,
     total_timeout interval DEFAULT NULL,
-    transactional boolean DEFAULT true
+    transactional boolean DEFAULT true,
+    key      text        DEFAULT NULL,
+    dedup    text        DEFAULT NULL
 ) RETURNS integer
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_begin';
-COMMENT ON FUNCTION wf_begin(text, text, jsonb, text, interval, text, text, interval, timestamptz, text, jsonb, text, integer, interval, interval, interval, boolean) IS
-'Begins a call and goes on; returns a handle for wf_await. One of: target (a step, with input, timeout, total_timeout, retry and transactional as in wf_step; it runs beside the workflow, in any executor), workflow (a child, with input, id, timeout and on_parent_end as in wf_call), sleep or until (a timer), signal (a wait for a signal, with timeout), queue (a task, with input, timeout, retry, priority, start_timeout, heartbeat and total_timeout as in wf_task). A workflow does not end before its begun steps and tasks have. Errors: 22023 none or several of them, wrong argument; what the call itself raises, wf_await raises.';
+COMMENT ON FUNCTION wf_begin(text, text, jsonb, text, interval, text, text, interval, timestamptz, text, jsonb, text, integer, interval, interval, interval, boolean, text, text) IS
+'Begins a call and goes on; returns a handle for wf_await. One of: target (a step, with input, timeout, total_timeout, retry and transactional as in wf_step; it runs beside the workflow, in any executor, and with queue and key when the limits of that queue let it), workflow (a child, with input, id, timeout and on_parent_end as in wf_call), sleep or until (a timer), signal (a wait for a signal, with timeout), queue (a task, with input, timeout, retry, priority, start_timeout, heartbeat, total_timeout, key and dedup as in wf_task). A workflow does not end before its begun steps and tasks have. Errors: 22023 none or several of them, wrong argument; what the call itself raises, wf_await raises.';
 
 CREATE FUNCTION wf_await(handle integer, timeout interval DEFAULT NULL) RETURNS jsonb
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_await';
@@ -43,11 +45,13 @@ CREATE FUNCTION wf_map(
     workflow     text     DEFAULT NULL,
     input        jsonb    DEFAULT '{}',
     timeout      interval DEFAULT NULL,
-    retry        jsonb    DEFAULT NULL
+    retry        jsonb    DEFAULT NULL,
+    queue        text     DEFAULT NULL,
+    key          text     DEFAULT NULL
 ) RETURNS jsonb
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_map';
-COMMENT ON FUNCTION wf_map(text, text, jsonb, text, integer, integer, text, jsonb, interval, jsonb) IS
-'Runs a step (target), or a child (workflow), for each item, side by side, and waits for all. items: a JSON array; or query: SQL with input as $1, whose rows are the items (values if there is one column, else objects), run once. An item is the step''s input. max_parallel: items at work at a time (default: all). timeout, retry: of each item''s step, as in wf_step; of a child, timeout only. Returns the results in the order of the items. tolerate: number of items that may fail; then each result is {"ok": true, "result"} or {"ok": false, "error"}. Raises WF006 as soon as more have failed, WF002 when the instance is cancelled, 22023 for wrong arguments, 54000 when the items or the results exceed pg_workflow.max_payload.';
+COMMENT ON FUNCTION wf_map(text, text, jsonb, text, integer, integer, text, jsonb, interval, jsonb, text, text) IS
+'Runs a step (target), or a child (workflow), for each item, side by side, and waits for all. items: a JSON array; or query: SQL with input as $1, whose rows are the items (values if there is one column, else objects), run once. An item is the step''s input. max_parallel: items at work at a time (default: all). timeout, retry: of each item''s step, as in wf_step; of a child, timeout only. queue, key: each item''s step runs when the limits of that queue (wf_queue) let it. Returns the results in the order of the items. tolerate: number of items that may fail; then each result is {"ok": true, "result"} or {"ok": false, "error"}. Raises WF006 as soon as more have failed, WF002 when the instance is cancelled, 22023 for wrong arguments, 54000 when the items or the results exceed pg_workflow.max_payload, WF009 the queue is full.';
 
 CREATE FUNCTION wf_call(
     name     text,

@@ -9,11 +9,13 @@ CREATE FUNCTION wf_task(
     priority      integer  DEFAULT NULL,
     start_timeout interval DEFAULT NULL,
     heartbeat     interval DEFAULT NULL,
-    total_timeout interval DEFAULT NULL
+    total_timeout interval DEFAULT NULL,
+    key           text     DEFAULT NULL,
+    dedup         text     DEFAULT NULL
 ) RETURNS jsonb
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_task';
-COMMENT ON FUNCTION wf_task(text, text, jsonb, interval, jsonb, integer, interval, interval, interval) IS
-'Inside a workflow: puts a task into a queue, from which a worker outside of the server takes it (wf_poll), and waits for its result. timeout: of one attempt, from the worker''s claim. heartbeat: the longest time without a sign of life, whatever lease the worker asks for. start_timeout: in the queue, until a worker claims it. total_timeout: of all, retries included. retry: as in wf_step, for attempts that have failed, taken too long or lost their worker (default: the workflow''s, else 5 attempts). priority: lower goes first (default: the instance''s). Raises the worker''s error (WF008 unless it names another SQLSTATE), WF004 when a timeout has passed, WF007 when the worker of the last attempt was lost, WF002 when the instance is cancelled, 22023 for wrong arguments, 54000 when input or result exceeds pg_workflow.max_payload.';
+COMMENT ON FUNCTION wf_task(text, text, jsonb, interval, jsonb, integer, interval, interval, interval, text, text) IS
+'Inside a workflow: puts a task into a queue, from which a worker outside of the server takes it (wf_poll), and waits for its result. timeout: of one attempt, from the worker''s claim. heartbeat: the longest time without a sign of life, whatever lease the worker asks for. start_timeout: in the queue, until a worker claims it. total_timeout: of all, retries included. retry: as in wf_step, for attempts that have failed, taken too long or lost their worker (default: the workflow''s, else 5 attempts). priority: lower goes first (default: the instance''s). key: for whom, where the queue is shared by turns. dedup: while a task that was made with the same one is open in the queue, none is made, and its answer is this call''s, too. Raises the worker''s error (WF008 unless it names another SQLSTATE), WF004 when a timeout has passed, WF007 when the worker of the last attempt was lost, WF002 when the instance is cancelled, WF009 when the queue is full, 22023 for wrong arguments, 54000 when input or result exceeds pg_workflow.max_payload.';
 
 CREATE FUNCTION wf_queue(
     name        text,
@@ -21,11 +23,14 @@ CREATE FUNCTION wf_queue(
     rate        integer  DEFAULT NULL,
     per         interval DEFAULT NULL,
     paused      boolean  DEFAULT NULL,
-    workers     text[]   DEFAULT NULL
+    workers     text[]   DEFAULT NULL,
+    max_running_per_key integer DEFAULT NULL,
+    max_backlog integer  DEFAULT NULL,
+    overflow    text     DEFAULT NULL
 ) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_queue';
-COMMENT ON FUNCTION wf_queue(text, integer, integer, interval, boolean, text[]) IS
-'Makes or changes a queue of the current user''s, for tasks of its instances. What is not given stays as it is. max_running: tasks that workers have at a time, 0 for any number. rate: tasks claimed in each "per" (default 1 s), as many at once after a pause; 0 for any number. paused: nothing is claimed until it is false. workers: roles that may claim, complete and see its tasks, beside the owner and members of its role. A queue that nobody has made is made by its first task, without limits. Errors: 22023 wrong argument, 42704 unknown role.';
+COMMENT ON FUNCTION wf_queue(text, integer, integer, interval, boolean, text[], integer, integer, text) IS
+'Makes or changes a queue of the current user''s, for tasks and steps of its instances, and for the instances themselves. What is not given stays as it is; a change takes effect when this transaction commits. max_running: tasks, steps and instances that run at a time, 0 for any number; max_running_per_key: of those with one key. rate: how many begin in each "per" (default 1 s), as many at once after a pause; 0 for any number. max_backlog: how many may wait, 0 for any number; overflow, if as many wait: reject (default: what comes then fails with WF009), drop_oldest (what has waited longest fails with WF009). paused: nothing begins until it is false. workers: roles that may claim, complete and see its tasks, beside the owner and members of its role. A queue that nobody has made is made by what is first put into it, without limits. Errors: 22023 wrong argument, 42704 unknown role.';
 
 CREATE FUNCTION wf_internal.poll(queues text[], worker text, max integer, lease interval) RETURNS jsonb
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_poll';

@@ -25,11 +25,15 @@ WITH locked AS MATERIALIZED (
     DELETE FROM wf_internal.controls c USING gone g WHERE c.run_id = g.run_id
 ), tasks AS (
     DELETE FROM wf_internal.tasks t USING gone g WHERE t.run_id = g.run_id
-    RETURNING t.queue_id, t.priority, t.seq, t.finished_at
+    RETURNING t.queue_id, t.priority, t.key, t.seq, t.finished_at
 ), task_queue AS (
     DELETE FROM wf_internal.task_queue q USING tasks t
-    WHERE t.finished_at IS NULL AND q.queue_id = t.queue_id AND q.running IN (true, false) AND q.priority = t.priority
-      AND q.seq = t.seq
+    WHERE t.finished_at IS NULL AND q.queue_id = t.queue_id AND q.running IN (true, false) AND NOT q.inside
+      AND q.priority = t.priority AND q.key = t.key AND q.seq = t.seq
+), units AS (
+    DELETE FROM wf_internal.task_queue q USING gone g WHERE q.inside AND q.run_id = g.run_id
+), joined AS (
+    DELETE FROM wf_internal.joined j USING gone g WHERE j.run_id = g.run_id
 ), waits AS (
     DELETE FROM wf_internal.waits w USING gone g WHERE w.run_id = g.run_id
 ), runs AS (

@@ -1,2 +1,3 @@
--- One claim at a time from a queue that has a limit: the next must see what this one has taken. $1 queue_id
-SELECT q.max_running, q.rate, q.per, q.tokens, q.filled_at FROM wf_internal.queues q WHERE q.queue_id = $1 FOR NO KEY UPDATE
+-- One at a time serves a queue that has a limit or keys: the next must see what this one has taken. $1 queue_id
+SELECT q.max_running, q.rate, q.per, q.tokens, q.filled_at, q.max_running_per_key, q.last_key, q.serve_at, q.paused
+FROM wf_internal.queues q WHERE q.queue_id = $1 FOR NO KEY UPDATE

@@ -1,3 +1,3 @@
--- Tasks of a queue that are leased, counted up to a limit. $1 queue_id, $2 limit
+-- What runs of a queue, counted up to a limit. $1 queue_id, $2 limit
 SELECT pg_catalog.count(*)::integer
 FROM (SELECT FROM wf_internal.task_queue q WHERE q.queue_id = $1 AND q.running LIMIT $2) AS r

@@ -25,6 +25,7 @@ CREATE TABLE wf_internal.runs (
     waiting_for text,                           -- in words, while status is waiting or compensating
     result      jsonb,
     error       jsonb,                          -- sqlstate, message, detail, hint, context, compensated
+    queue       jsonb,                          -- the queue that it takes its turn in: id, key, dedup; NULL: none
     PRIMARY KEY (run_id),
     UNIQUE (id, seq)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);

@@ -18,6 +18,8 @@ CREATE VIEW wf.workflows WITH (security_barrier) AS
                 ELSE r.status END AS status,
            CASE WHEN w.run_id IS NOT NULL THEN NULL
                 WHEN coalesce(p.waiting_for, q.waiting_for) IS NOT NULL THEN coalesce(p.waiting_for, q.waiting_for)
+                WHEN r.status = 'pending' AND r.queue IS NOT NULL AND coalesce(r.start_at <= pg_catalog.now(), true) THEN
+                    (SELECT 'queue "' || u.name || '"' FROM wf_internal.queues u WHERE u.queue_id = (r.queue->>'id')::integer)
                 WHEN r.status = 'pending' AND r.start_at IS NOT NULL THEN 'start at ' || r.start_at::text
                 ELSE r.waiting_for END AS waiting_for,
            r.input, r.result,

@@ -1,6 +1,6 @@
 //! Functions for clients; see `sql/functions/10_client.sql`.
 
-use crate::engine::start::{OnConflict, Start};
+use crate::engine::start::{OnConflict, Queueing, Start};
 use crate::engine::{calls, define, observe, send, start};
 use crate::error::Error;
 use crate::pg::fmgr::{Args, Return, sql_function};
@@ -36,7 +36,23 @@ fn start(args: Args) -> Result<Return, Error> {
         on_conflict: OnConflict::from_name(&args.need::<String>(7, "on_conflict")?)?,
         start_timeout: args.get(8),
     };
-    txn::with_spi(|| start::start(start)).map(Return::text)
+    let (queue, key, dedup): (Option<String>, Option<String>, Option<String>) =
+        (args.get(9), args.get(10), args.get(11));
+    let queueing = match queue {
+        Some(queue) => Some(Queueing { queue, key, dedup }),
+        None if key.is_some() || dedup.is_some() => {
+            return Err(Error::OnlyTogether {
+                given: "key or dedup",
+                with: "queue",
+            });
+        }
+        None => None,
+    };
+    txn::with_spi(|| match queueing {
+        Some(queueing) => start::start_in_queue(start, &queueing),
+        None => start::start(start),
+    })
+    .map(Return::text)
 }
 
 sql_function!("wf_signal", signal);

@@ -37,6 +37,8 @@ fn step_at(args: Args, retry: usize, timeout: usize, more: usize) -> Result<Step
         cache_key: args.get(more + 1),
         cache_ttl: args.get(more + 2),
         transactional: args.need(more + 3, "transactional")?,
+        queue: args.get(more + 4),
+        key: args.get(more + 5),
     })
 }
 

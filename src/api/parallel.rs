@@ -45,19 +45,25 @@ fn begin(args: Args) -> Result<Return, Error> {
         sleep.is_some(),
         until.is_some(),
         signal.is_some(),
-        queue.is_some(),
+        queue.is_some() && target.is_none(),
     ];
     if given.iter().filter(|given| **given).count() != 1 {
         return Err(Error::OneOf("target, workflow, sleep, until, signal or queue"));
     }
     let kind = match (&target, &workflow, &signal) {
-        _ if queue.is_some() => Kind::Task,
         (Some(_), ..) => Kind::Step,
+        _ if queue.is_some() => Kind::Task,
         (_, Some(_), _) => Kind::Child,
         (_, _, Some(_)) => Kind::Signal,
         _ => Kind::Sleep,
     };
     let read = || {
+        if args.get::<String>(18).is_some() && (target.is_some() || queue.is_none()) {
+            return Err(Error::WrongArgument {
+                name: "dedup",
+                expected: "left out: it is for tasks only".to_owned(),
+            });
+        }
         Ok(if target.is_some() {
             Begun::Step(StepCall {
                 target: target_at(args, 1)?,
@@ -68,6 +74,8 @@ fn begin(args: Args) -> Result<Return, Error> {
                 cache_key: None,
                 cache_ttl: None,
                 transactional: args.need(16, "transactional")?,
+                queue,
+                key: args.get(17),
             })
         } else if let Some(workflow) = workflow {
             Begun::Child(child_at(args, workflow)?)
@@ -81,6 +89,8 @@ fn begin(args: Args) -> Result<Return, Error> {
                 start_timeout: timeout_at(args, 13),
                 heartbeat: timeout_at(args, 14),
                 total_timeout: timeout_at(args, 15),
+                key: args.get(17),
+                dedup: args.get(18),
             })
         } else if let Some(signal) = signal {
             check_text("signal", &signal, 1024)?;
@@ -122,6 +132,13 @@ fn map(args: Args) -> Result<Return, Error> {
         if target.is_some() == children {
             return Err(Error::OneOf("target or workflow"));
         }
+        let queue: Option<String> = args.get(10);
+        if queue.is_some() && children {
+            return Err(Error::WrongArgument {
+                name: "queue",
+                expected: "left out: it is for steps, and not for children".to_owned(),
+            });
+        }
         Ok(MapCall {
             step: StepCall {
                 target: workflow.map_or_else(|| target_at(args, 1), Ok)?,
@@ -132,6 +149,8 @@ fn map(args: Args) -> Result<Return, Error> {
                 cache_key: None,
                 cache_ttl: None,
                 transactional: true,
+                queue,
+                key: args.get(11),
             },
             children,
             items: args.get(2),
@@ -156,6 +175,8 @@ fn compensate(args: Args) -> Result<Return, Error> {
             cache_key: None,
             cache_ttl: None,
             transactional: true,
+            queue: None,
+            key: None,
         })
     };
     saga::register(name_at(args, 0)?, read)?;

@@ -21,6 +21,8 @@ fn task(args: Args) -> Result<Return, Error> {
             start_timeout: timeout_at(args, 6),
             heartbeat: timeout_at(args, 7),
             total_timeout: timeout_at(args, 8),
+            key: args.get(9),
+            dedup: args.get(10),
         })
     })?;
     Ok(Return::kept(result.as_ref()))
@@ -46,6 +48,9 @@ fn set_queue(args: Args) -> Result<Return, Error> {
         per: args.get(3),
         paused: args.get(4),
         workers: workers.map(|_| texts_at(args, 5, "workers")).transpose()?,
+        max_running_per_key: args.get(6),
+        max_backlog: args.get(7),
+        overflow: args.get(8),
     };
     txn::with_spi(|| queue::set(&name, &settings))?;
     Ok(Return::void())

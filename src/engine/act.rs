@@ -62,7 +62,7 @@ impl Turn {
                 self.begin_map(code, history, &name, &call, now);
                 history.is_blocked().then(|| self.wait(history))
             }
-            Want::Task { name, call } => Some(self.begin_task(history, &name, call, now)),
+            Want::Task { name, call } => self.begin_task(history, &name, call, now),
             Want::Await {
                 name,
                 handles,

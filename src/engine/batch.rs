@@ -14,14 +14,14 @@ use crate::engine::pause::{self, Parking};
 use crate::engine::recall::{Queue, Recall};
 use crate::engine::schedule::fire;
 use crate::engine::turn::{self, End, Ended, Terms, Turn};
-use crate::engine::{branch, continued, limits, send, target, task};
+use crate::engine::{admission, branch, continued, limits, seats, send, target, task};
 use crate::hub::{hints, slots};
 use crate::pg::errdata::QUERY_CANCELED;
 use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, guard, process, scope, txn};
 use crate::store::branches::{self, Branch, LockedBranch};
 use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked, Status};
-use crate::store::{answers, home, inbox, schedules, tasks, timers};
+use crate::store::{answers, home, inbox, queues, schedules, tasks, timers};
 
 /// Takes batches for one role, and remembers from one to the next.
 pub(crate) struct Batcher {
@@ -32,7 +32,8 @@ pub(crate) struct Batcher {
     /// Runs found locked by another executor once, and those found locked again after `contended` was announced.
     suspects: HashSet<RunId>,
     busy: Vec<RunId>,
-    /// Runs whose pause is being lifted by a transaction that is still open: they and their branches are left out, too.
+    /// Runs whose pause is being lifted by a transaction that is still open: they and their branches are left out, too. Likewise
+    /// queues that another has locked, under the number of their hints.
     lifting: Vec<RunId>,
     /// What the last batch was for, if it was single, and the error that its transaction failed with.
     last_single: Option<Unit>,
@@ -145,6 +146,7 @@ impl Batcher {
         let mut held = elsewhere;
         held.extend(paused.iter().map(|(run, _)| run.run_id));
         let parked: Vec<Branch> = paused_branches.iter().map(|((locked, _), _)| locked.branch).collect();
+        let mut to_serve: Vec<i32> = Vec::new();
         let mut committed = false;
         let mut turns = 0;
         let mut steps = 0;
@@ -189,6 +191,11 @@ impl Batcher {
                     committed = true;
                     break;
                 }
+            } else if let Some(queue) = ticket.branch.and_then(queues::of_unit) {
+                // Once, at the end of the batch.
+                if !to_serve.contains(&queue) {
+                    to_serve.push(queue);
+                }
             } else if let Some(unit) = ticket.branch.filter(|unit| tasks::is_task(*unit)) {
                 task::act_on_time(unit);
                 turns += 1;
@@ -215,10 +222,18 @@ impl Batcher {
         }
         if !committed {
             for (run, pause) in &paused {
-                self.park((run.run_id, None), run, *pause, &tickets, &mut served);
+                if self.park((run.run_id, None), run, *pause, &tickets, &mut served) {
+                    // Others may have its place in a queue meanwhile: it gets in line again when it is resumed.
+                    seats::leave_run(run);
+                }
             }
             for ((locked, run), pause) in &paused_branches {
-                self.park((run.run_id, Some(locked.branch)), run, *pause, &tickets, &mut served);
+                if self.park((run.run_id, Some(locked.branch)), run, *pause, &tickets, &mut served) {
+                    seats::end_attempt(locked, run);
+                }
+            }
+            for queue in to_serve {
+                turns += u32::from(self.serve(queue, &tickets, &mut served, turns == 0));
             }
         }
         let passed = tickets
@@ -232,9 +247,26 @@ impl Batcher {
         Found::Turns
     }
 
+    /// Serves a queue that hints have named, which stay if another has it locked. If there is nothing else to do (`alone`) it is
+    /// left aside until the end of the other's transaction.
+    fn serve(&mut self, queue: i32, tickets: &[Ticket], served: &mut Vec<Ticket>, alone: bool) -> bool {
+        let unit = queues::unit(queue);
+        let done = admission::serve(queue, self.owner) || {
+            // Announced first: it may have been let go of in between.
+            slots::set_contended();
+            admission::serve(queue, self.owner)
+        };
+        if done {
+            served.extend(tickets.iter().filter(|ticket| ticket.branch == Some(unit)));
+        } else if alone {
+            self.lifting.push(unit.run_id);
+        }
+        done
+    }
+
     /// Parks the hints of a paused run, or of a branch of one. Last in a batch: whoever lifts a pause waits for the lock that it
-    /// takes.
-    fn park(&mut self, unit: Unit, run: &Locked, pause: i64, tickets: &[Ticket], served: &mut Vec<Ticket>) {
+    /// takes. True if they are parked.
+    fn park(&mut self, unit: Unit, run: &Locked, pause: i64, tickets: &[Ticket], served: &mut Vec<Ticket>) -> bool {
         let parking = pause::park(run, unit.1, pause, &self.recall);
         if parking != Parking::Open {
             hints::holding();
@@ -248,6 +280,7 @@ impl Batcher {
                 self.lifting.push(unit.0);
             }
         }
+        parking == Parking::Parked
     }
 
     /// Claims what is next in the queue; `Err`: there may be something, to be looked for at that time.
@@ -372,7 +405,8 @@ impl Batcher {
         let mut units: Vec<Branch> = Vec::new();
         for ticket in tickets {
             match ticket.branch {
-                Some(unit) if tasks::is_task(unit) || schedules::is_schedule(unit) => {}
+                Some(unit)
+                    if tasks::is_task(unit) || queues::of_unit(unit).is_some() || schedules::is_schedule(unit) => {}
                 Some(branch) => units.push(branch),
                 None if !ids.contains(&ticket.run_id) => ids.push(ticket.run_id),
                 None => {}
@@ -415,6 +449,7 @@ impl Batcher {
         if !run.status.is_open() {
             // What was still at work when its run ended answers nobody.
             answers::take(id);
+            seats::end_run(&run);
             if run.status == Status::Continued {
                 continued::forward(id);
             } else if run.controlled {
@@ -451,9 +486,9 @@ impl Batcher {
     /// deferred constraint, say): it is run again with a commit behind each step, and the step whose commit fails then
     /// counts as failed with that error. If it fails even so, no step has done it: the run itself fails.
     pub(crate) fn failed(&mut self, error: PgError) -> i64 {
-        if self.recall.take_command().is_some() {
-            slots::drop_command(false);
-        }
+        // That it runs was rolled back with the rest.
+        self.recall.take_command();
+        slots::drop_command(false);
         slots::set_unoccupied();
         self.failures += 1;
         match self.last_single.take() {

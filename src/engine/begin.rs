@@ -11,7 +11,7 @@ use crate::engine::history::{Answer, History};
 use crate::engine::task::TaskCall;
 use crate::engine::turn::Turn;
 use crate::error::Error;
-use crate::pg::{Interval, Json, Timestamp, clock};
+use crate::pg::{Interval, Json, PgError, Timestamp, clock};
 use crate::store::steps::{Kind, StepStatus};
 
 /// What `wf_begin` begins.
@@ -152,20 +152,40 @@ impl Turn {
         }
     }
 
+    /// Settles an entry whose call could not be launched; true if it could not.
+    pub(super) fn refused<E: Into<PgError>>(
+        &self,
+        history: &mut History,
+        position: usize,
+        launched: Result<(), E>,
+        now: Timestamp,
+    ) -> bool {
+        let Err(error) = launched else { return false };
+        let error: PgError = error.into();
+        history.settle(position, now, |row| {
+            row.status = StepStatus::Failed;
+            row.error = Some(Json::from_value(&error.to_json()));
+        });
+        true
+    }
+
     fn launch(&mut self, code: &Code, history: &mut History, position: usize, now: Timestamp) {
         let row = history.row(position);
         let (n, due) = (row.n, row.due_at);
         match row.kind {
-            Kind::Step => self.launch_branch(n),
-            Kind::Child => {
-                if let Err(error) = self.start_child(code, history, position) {
-                    history.settle(position, now, |row| {
-                        row.status = StepStatus::Failed;
-                        row.error = Some(Json::from_value(&error.to_json()));
-                    });
-                }
+            Kind::Step => {
+                let request = row.request.clone();
+                let launched = self.launch_branch(request.as_ref(), n, now);
+                self.refused(history, position, launched, now);
             }
-            Kind::Task => self.launch_task(history, position, now),
+            Kind::Child => {
+                let started = self.start_child(code, history, position);
+                self.refused(history, position, started, now);
+            }
+            Kind::Task => {
+                let launched = self.launch_task(history, position, now);
+                self.refused(history, position, launched, now);
+            }
             Kind::Signal => {
                 let name = history.signal_name(position);
                 // One that is there already: nobody will tell.

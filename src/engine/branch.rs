@@ -3,6 +3,7 @@
 //! The branch's row is locked, the run's is not, so the run's own turns go on meanwhile. How it ends is written to the
 //! branch and told to the run ([`crate::store::answers`]).
 
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use pg_workflow_core::batch::PATIENCE;
@@ -12,14 +13,14 @@ use crate::engine::code::Code;
 use crate::engine::command::Begin;
 use crate::engine::history::History;
 use crate::engine::recall::Recall;
-use crate::engine::rehearsal;
 use crate::engine::step::{self, Attempt, StepSpec};
 use crate::engine::turn::{End, Ended, Terms, Turn, cancellation};
-use crate::engine::{cache, limits, send};
+use crate::engine::{cache, limits, rehearsal, seats, send};
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Json, PgError, Timestamp, clock};
 use crate::store::branches::{self, LockedBranch, Outcome};
+use crate::store::places::Units;
 use crate::store::runs::Locked;
 use crate::store::steps::{Kind, StepStatus};
 use crate::store::{answers, ready, timers};
@@ -32,6 +33,11 @@ pub(crate) fn take(locked: &LockedBranch, run: Locked, terms: Terms, recall: &Rc
         turn.found_running(locked)
     } else if !locked.open || locked.due_at.is_some_and(|due| due > now) {
         // Its call has ended without it, or the hint is an old one.
+        if !locked.open {
+            seats::end_attempt(locked, &turn.run);
+        }
+        End::Settled
+    } else if !seats::admits_step(locked, &turn.run, now) {
         End::Settled
     } else {
         match turn.load_code() {
@@ -65,16 +71,42 @@ impl Turn {
         let n = row.n;
         history.append(row, now, now);
         self.wrote = true;
-        self.launch_branch(n);
-        Some(self.wait(history))
+        let launched = self.launch_branch(spec.apart.as_ref(), n, now);
+        let position = history.len() - 1;
+        (!self.refused(history, position, launched, now)).then(|| self.wait(history))
     }
 
     /// Has an executor make the one branch of call `n`.
-    pub(super) fn launch_branch(&self, n: i32) {
-        let (owner, priority) = (self.run.owner, i32::from(self.run.priority));
+    ///
+    /// # Errors
+    /// WF009 if it is to go into a queue whose backlog is full.
+    pub(super) fn launch_branch(&self, request: Option<&Json>, n: i32, now: Timestamp) -> Result<(), Error> {
         branches::insert(self.run.run_id, n);
-        ready::insert_branches(owner, priority, self.run.run_id, n, 1, 1);
-        hints::ready(owner);
+        self.launch_branches(request, n, 1..=1, true, now)
+    }
+
+    /// Has executors make branches of a call, when its queue lets them if its request names one. `anew`: they are the first of it.
+    pub(super) fn launch_branches(
+        &self,
+        request: Option<&Json>,
+        n: i32,
+        items: RangeInclusive<i32>,
+        anew: bool,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let run = &self.run;
+        let (first, last) = (*items.start(), *items.end());
+        let units = Units {
+            run_id: run.run_id,
+            n,
+            first,
+            last,
+        };
+        if !seats::queue_steps(request, units, run.owner, run.priority, anew, now)? {
+            ready::insert_branches(run.owner, i32::from(run.priority), run.run_id, n, first, last);
+            hints::ready(run.owner);
+        }
+        Ok(())
     }
 
     fn attempt_branch(&mut self, code: &Rc<Code>, locked: &LockedBranch) -> End {
@@ -131,7 +163,10 @@ impl Turn {
                 self.end_branch(locked, StepStatus::Cancelled, None, Some(&error), started)
             }
             // The run's own timer ends the run.
-            Attempt::Expired if !locked.running => End::Settled,
+            Attempt::Expired if !locked.running => {
+                seats::end_attempt(locked, &self.run);
+                End::Settled
+            }
             Attempt::Expired => {
                 let error = Error::StepCutOff(name.clone()).into();
                 self.end_branch(locked, StepStatus::Cancelled, None, Some(&error), started)
@@ -164,6 +199,8 @@ impl Turn {
             due_at: Some(due),
         };
         branches::update(locked.branch, &outcome);
+        // Another may have its place meanwhile.
+        seats::end_attempt(locked, &self.run);
         timers::insert_branch(due, locked.branch, self.run.owner, i32::from(self.run.priority));
         hints::timer(due);
         End::Settled
@@ -188,6 +225,7 @@ impl Turn {
             due_at: None,
         };
         branches::update(locked.branch, &outcome);
+        seats::end_attempt(locked, &self.run);
         let branch = locked.branch;
         answers::give(branch.run_id, branch.n, branch.item, status.name(), None, None);
         send::tell(branch.run_id, self.run.owner, self.run.priority);

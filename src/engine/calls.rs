@@ -8,6 +8,7 @@ use pg_workflow_core::policy::RetryPolicy;
 use crate::engine::ask::Ask;
 use crate::engine::history::{Answer, History, Wake, Want};
 use crate::engine::in_place::Stage;
+use crate::engine::seats;
 use crate::engine::start::check_text;
 use crate::engine::step::{self, Caching, StepSpec};
 use crate::error::Error;
@@ -158,15 +159,30 @@ pub(crate) struct StepCall {
     pub(crate) cache_key: Option<String>,
     pub(crate) cache_ttl: Option<Interval>,
     pub(crate) transactional: bool,
+    /// The queue that it takes its turn in, and its key there.
+    pub(crate) queue: Option<String>,
+    pub(crate) key: Option<String>,
 }
 
 impl StepCall {
     /// True if it cannot run within its run's turn.
     fn is_apart(&self) -> bool {
-        !self.transactional
+        !self.transactional || self.queue.is_some()
+    }
+
+    fn check_queue(&self) -> Result<(), Error> {
+        match (&self.queue, &self.key) {
+            (Some(queue), key) => seats::check(queue, key.as_deref(), None),
+            (None, Some(_)) => Err(Error::OnlyTogether {
+                given: "key",
+                with: "queue",
+            }),
+            (None, None) => Ok(()),
+        }
     }
 
     fn into_spec(self) -> Result<StepSpec, Error> {
+        self.check_queue()?;
         let apart = if self.is_apart() {
             Some(self.to_request(true)?)
         } else {
@@ -193,6 +209,7 @@ impl StepCall {
             .retry
             .as_ref()
             .map(|json| read_policy(json).map(|_| json.to_text()));
+        self.check_queue()?;
         let micros = |interval: Option<Interval>, name| {
             let micros = interval.map(|interval| positive(interval, name)).transpose()?;
             Ok::<_, Error>(micros.map(|micros| micros.to_string()))
@@ -201,6 +218,8 @@ impl StepCall {
         let ttl = caching.as_ref().and_then(|caching| caching.ttl);
         let text = |text: &str| serde_json::Value::from(text).to_string();
         Ok(Json::object(&[
+            ("queue", self.queue.as_deref().map(text)),
+            ("key", self.key.as_deref().map(text)),
             ("target", Some(text(&self.target))),
             ("input", with_input.then(|| self.input.to_text())),
             ("retry", retry.transpose()?),

@@ -8,11 +8,9 @@ use crate::engine::history::{History, Want};
 use crate::engine::turn::Turn;
 use crate::engine::{step, target};
 use crate::error::Error;
-use crate::hub::hints;
 use crate::pg::{Json, PgError, Timestamp, scope, txn};
 use crate::store::answers::Answer;
 use crate::store::branches::{self, Branch};
-use crate::store::ready;
 use crate::store::runs::Parent;
 use crate::store::steps::{Kind, StepStatus};
 
@@ -155,6 +153,8 @@ impl Turn {
                 ("items", Some(total.to_string())),
                 ("max_parallel", number(call.max_parallel)),
                 ("tolerate", number(call.tolerate)),
+                ("queue", step.field("queue").map(|json| json.to_text())),
+                ("key", step.field("key").map(|json| json.to_text())),
             ])
         });
         row.request = request.ok();
@@ -189,6 +189,7 @@ impl Turn {
                 branches::set(branch, &answer.status, result, error, now);
             }
         }
+        let mut refused = None;
         let exceeded = progress.failed > progress.tolerate.unwrap_or(0);
         if !exceeded && progress.free() > 0 {
             let (first, last) = (progress.started + 1, progress.started + progress.free());
@@ -200,14 +201,16 @@ impl Turn {
                     }
                 }
                 None => {
-                    let (owner, priority) = (self.run.owner, i32::from(self.run.priority));
-                    ready::insert_branches(owner, priority, self.run.run_id, n, first, last);
-                    hints::ready(owner);
+                    refused = self
+                        .launch_branches(request.as_ref(), n, first..=last, first == 1, now)
+                        .err()
                 }
             }
         }
         self.wrote = true;
-        let outcome = if progress.failed > progress.tolerate.unwrap_or(0) {
+        let outcome = if let Some(error) = refused {
+            Some(Err(error.into()))
+        } else if progress.failed > progress.tolerate.unwrap_or(0) {
             Some(Err(self.map_failed(n, &name, progress)))
         } else if progress.done == progress.total {
             let results = branches::results(self.run.run_id, n, progress.tolerate.is_some());

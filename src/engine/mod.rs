@@ -2,7 +2,9 @@
 
 mod act;
 pub(crate) mod actions;
+pub(crate) mod admission;
 pub(crate) mod ask;
+mod backlog;
 pub(crate) mod batch;
 pub(crate) mod begin;
 mod branch;
@@ -33,6 +35,7 @@ pub(crate) mod report;
 pub(crate) mod retry;
 pub(crate) mod saga;
 pub(crate) mod schedule;
+mod seats;
 pub(crate) mod send;
 pub(crate) mod single;
 pub(crate) mod start;

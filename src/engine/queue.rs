@@ -1,14 +1,16 @@
 //! Queues: what workers claim tasks from, and how they wait for some.
 
-use pg_workflow_core::limit::Bucket;
-
+use crate::engine::admission::{self, Room, Taken};
 use crate::engine::start::check_text;
 use crate::engine::{calls, report, task};
 use crate::error::Error;
 use crate::hub::{hints, pollers};
 use crate::pg::value::{random_uuid, timestamp_json};
 use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, guard, latch, process, scope, txn};
-use crate::store::tasks::{self, Change, Place, Status, Task};
+use crate::store::pauses;
+use crate::store::places::{self, Place};
+use crate::store::queues::{self, Change};
+use crate::store::tasks::{self, Status, Task};
 
 /// What is to be changed of a queue: what is not given stays as it is.
 pub(crate) struct Settings {
@@ -17,12 +19,20 @@ pub(crate) struct Settings {
     pub(crate) per: Option<Interval>,
     pub(crate) paused: Option<bool>,
     pub(crate) workers: Option<Vec<String>>,
+    pub(crate) max_running_per_key: Option<i32>,
+    pub(crate) max_backlog: Option<i32>,
+    pub(crate) overflow: Option<String>,
 }
 
 /// `wf_queue`: makes or changes a queue of the current user's.
 pub(crate) fn set(name: &str, settings: &Settings) -> Result<(), Error> {
     check_text("name", name, 1024)?;
-    for (argument, limit) in [("max_running", settings.max_running), ("rate", settings.rate)] {
+    for (argument, limit) in [
+        ("max_running", settings.max_running),
+        ("rate", settings.rate),
+        ("max_running_per_key", settings.max_running_per_key),
+        ("max_backlog", settings.max_backlog),
+    ] {
         if limit.is_some_and(|limit| limit < 0) {
             return Err(Error::WrongArgument {
                 name: argument,
@@ -31,6 +41,17 @@ pub(crate) fn set(name: &str, settings: &Settings) -> Result<(), Error> {
         }
     }
     let per = settings.per.map(|per| calls::positive(per, "per")).transpose()?;
+    let drops_oldest = match settings.overflow.as_deref() {
+        None => None,
+        Some("" | "reject") => Some(false),
+        Some("drop_oldest") => Some(true),
+        Some(_) => {
+            return Err(Error::WrongArgument {
+                name: "overflow",
+                expected: "\"reject\" or \"drop_oldest\"".to_owned(),
+            });
+        }
+    };
     let owner = scope::current_user();
     let change = Change {
         max_running: settings.max_running,
@@ -38,10 +59,19 @@ pub(crate) fn set(name: &str, settings: &Settings) -> Result<(), Error> {
         per,
         paused: settings.paused,
         workers: settings.workers.as_ref(),
+        max_running_per_key: settings.max_running_per_key,
+        max_backlog: settings.max_backlog,
+        drops_oldest,
     };
     scope::as_engine(|| {
         let now = clock();
-        tasks::set_queue(tasks::queue(owner, name, now), &change, now);
+        let queue = queues::find(owner, name, now).id;
+        // Who finds it locked looks again.
+        hints::holding();
+        queues::set(queue, &change, now);
+        if let Some(priority) = places::next_priority(queue, true, i32::MIN) {
+            admission::hint(queue, owner, priority);
+        }
     });
     // More may be claimed than before.
     hints::tasks(name);
@@ -135,83 +165,108 @@ impl Claimed {
 
 /// Claims up to `max` tasks, queue by queue. As the engine.
 fn claim(poll: &Poll, lease: i64, caller: Oid) -> Claimed {
-    let mut queues = tasks::open_queues(&poll.queues, caller);
-    // Limited ones are locked: in one order.
+    let mut queues = queues::open(&poll.queues, caller);
+    // Limited ones, and those with keys, are locked: in one order.
     queues.sort_by_key(|queue| queue.id);
-    let limits: Vec<_> = queues
+    let locked: Vec<_> = queues
         .iter()
-        .map(|queue| queue.limited.then(|| tasks::lock_queue(queue.id)).flatten())
+        .map(|queue| (queue.limited || queue.keyed).then(|| lock(queue.id)).flatten())
         .collect();
-    let mut queues: Vec<_> = queues.into_iter().zip(limits).collect();
+    let mut queues: Vec<_> = queues.into_iter().zip(locked).collect();
     queues.sort_by_key(|(queue, _)| poll.queues.iter().position(|name| *name == queue.name));
     let now = clock();
     let mut claimed = Claimed::default();
-    for (queue, limits) in queues {
-        let mut room = (poll.max as usize).saturating_sub(claimed.tasks.len()) as u32;
-        let mut bucket = None;
-        if let Some(limits) = limits {
-            if let Some(max) = limits.max_running {
-                room = room.min(max.saturating_sub(tasks::running(queue.id, max)).max(0) as u32);
-            }
-            if let (Some(rate), Some(per)) = (limits.rate, limits.per) {
-                let (tokens, filled_at) = (limits.tokens.unwrap_or_default(), limits.filled_at);
-                let filled = Bucket {
-                    rate,
-                    per,
-                    tokens,
-                    filled_at,
-                }
-                .filled(now);
-                if room > 0 && filled.available() == 0 {
-                    claimed.next = Some(claimed.next.map_or(filled.next(), |at| at.min(filled.next())));
-                }
-                room = room.min(filled.available());
-                bucket = Some(filled);
-            }
+    for (queue, locked) in queues {
+        let wanted = (poll.max as usize).saturating_sub(claimed.tasks.len()) as u32;
+        let pauses = queue.pauses;
+        let offer = |place| match is_paused(pauses, &place) {
+            Some(pause) => park(&place, pause, caller),
+            None => claim_place(&place, poll, lease, caller, &mut claimed.tasks),
+        };
+        let Some(mut locked) = locked else {
+            admission::pick(queue.id, false, wanted, offer);
+            continue;
+        };
+        let Room { count, next } = admission::room(queue.id, &mut locked, wanted, now);
+        let by_keys = queue.keyed || locked.max_running_per_key.is_some();
+        let taken = if by_keys {
+            admission::pick_by_keys(queue.id, false, &mut locked, count, offer)
+        } else {
+            admission::pick(queue.id, false, count, offer)
+        };
+        admission::spend(&mut locked, taken);
+        if taken > 0 && (by_keys || locked.rate.is_some()) {
+            queues::served(queue.id, &locked);
         }
-        let before = claimed.tasks.len();
-        claim_from(queue.id, room, poll, lease, caller, &mut claimed.tasks);
-        let taken = claimed.tasks.len() - before;
-        if let Some(bucket) = bucket.filter(|_| taken > 0) {
-            tasks::spend(queue.id, bucket.tokens - taken as f64, bucket.filled_at);
-        }
+        claimed.next = claimed.next.into_iter().chain(next).min();
     }
     claimed
 }
 
-/// Claims up to `room` tasks of one queue.
-fn claim_from(queue: i32, room: u32, poll: &Poll, lease: i64, caller: Oid, claimed: &mut Vec<Json>) {
-    let mut room = room;
-    let mut swept = true;
-    // Places of tasks that have ended meanwhile are taken out, and others looked for.
-    while room > 0 && std::mem::take(&mut swept) {
-        for place in tasks::next(queue, room) {
-            // Locked: its run is about to withdraw it.
-            let Some(mut task) = tasks::try_lock(place.run_id, place.n, caller) else {
-                continue;
-            };
-            let current = task.status == Status::Waiting && task.seq == place.seq;
-            if current && task.wanted {
-                start(&mut task, place, poll, lease, caller);
-                claimed.push(describe(&task));
-                room -= 1;
-                continue;
-            }
-            swept = true;
-            if current {
-                task::end(&mut task, Status::Cancelled, clock());
-            } else {
-                tasks::dequeue(queue, false, place.priority, place.seq);
-            }
-        }
+fn lock(queue: i32) -> Option<queues::Locked> {
+    // An executor that finds it locked looks again.
+    hints::holding();
+    queues::lock(queue)
+}
+
+/// Claims the task of a place, if it still wants to be done.
+fn claim_place(place: &Place, poll: &Poll, lease: i64, caller: Oid, claimed: &mut Vec<Json>) -> Taken {
+    // Locked: its run is about to withdraw it.
+    let Some(mut task) = tasks::try_lock(place.run_id, place.n, caller) else {
+        return Taken::No;
+    };
+    let current = task.status == Status::Waiting && task.seq == place.seq;
+    if current && task.wanted {
+        start(&mut task, place, poll, lease, caller);
+        claimed.push(describe(&task));
+        return Taken::Yes;
     }
+    if current {
+        task::end(&mut task, Status::Cancelled, clock());
+    } else {
+        places::sweep(place);
+    }
+    Taken::Swept
+}
+
+/// The pause that keeps the task at a place from being claimed, if there are any pauses.
+fn is_paused(pauses: bool, place: &Place) -> Option<i64> {
+    pauses.then(|| pauses::of_tasks(place.run_id)).flatten()
+}
+
+/// Takes a task that waits out of its queue until a pause is lifted: then its hint is in `ready`, and [`task::act_on_time`] puts it
+/// back. As the engine.
+fn park(place: &Place, pause: i64, caller: Oid) -> Taken {
+    let Some(mut task) = tasks::try_lock(place.run_id, place.n, caller) else {
+        return Taken::No;
+    };
+    if task.status == Status::Waiting && task.seq == place.seq {
+        // It is being lifted: pollers are woken when it is.
+        if !pauses::hold(pause) {
+            return Taken::No;
+        }
+        task.status = Status::Retrying;
+        task.queued_at = tasks::PARKED;
+        let due = task::next(&task).map(|(at, _)| at).filter(|at| *at < tasks::PARKED);
+        task::set_timer(&mut task, due);
+        tasks::update(&task);
+        pauses::park(
+            pause,
+            task.run_id,
+            Some(task::unit(&task)),
+            task.owner,
+            i32::from(task.priority),
+        );
+    }
+    places::sweep(place);
+    Taken::Swept
 }
 
 /// A worker begins an attempt.
-fn start(task: &mut Task, place: Place, poll: &Poll, lease: i64, caller: Oid) {
+fn start(task: &mut Task, place: &Place, poll: &Poll, lease: i64, caller: Oid) {
     let now = clock();
     let lease = task::limits(&task.request).lease(lease);
-    tasks::run(place);
+    places::run(place);
     task.status = Status::Running;
     task.attempt += 1;
     task.started_at = Some(now);

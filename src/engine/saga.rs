@@ -70,9 +70,9 @@ impl Turn {
             let mut row = history.new_row(Kind::Rollback, ROLLBACK);
             row.status = StepStatus::Waiting;
             history.append(row, now, now);
+            self.wrote = true;
             history.len() - 1
         });
-        self.wrote = true;
         while let Some(undone) = self.undo_next(code, history) {
             if undone.is_some() {
                 return undone;
@@ -82,6 +82,7 @@ impl Turn {
             }
         }
         let summary = Json::from_value(&history.compensated());
+        self.wrote = true;
         history.settle(position, clock(), |row| {
             row.status = StepStatus::Completed;
             row.result = Some(summary);

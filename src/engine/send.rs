@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::engine::actions::{self, Subject};
 use crate::engine::start::{check_access, check_text};
-use crate::engine::{ask, calls, step};
+use crate::engine::{admission, ask, calls, step};
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Json, Oid, RunId, clock, scope};
@@ -64,16 +64,22 @@ pub(crate) fn cancel(id: &str, reason: Option<&str>) -> Result<bool, Error> {
     })
 }
 
+/// Whom the units of work of an executor's batch have something for, with owner and priority.
+#[derive(Default)]
+struct Sent {
+    runs: HashMap<RunId, (Oid, i16)>,
+    queues: HashMap<i32, (Oid, i32)>,
+}
+
 thread_local! {
-    /// In an executor's batch: runs that its steps have sent something to, with owner and priority.
-    static SENT: RefCell<Option<HashMap<RunId, (Oid, i16)>>> = const { RefCell::new(None) };
+    static SENT: RefCell<Option<Sent>> = const { RefCell::new(None) };
 }
 
 /// From here on the hints of a process' steps are collected, for [`flush_hints`] to write before each commit: a thousand units
 /// of work that tell one run leave one hint in each batch. A step that is rolled back leaves one too many, which does no
 /// harm. Code that runs at the commit itself (a deferred trigger) comes too late for that and writes its own.
 pub(crate) fn collect_hints() {
-    SENT.set(Some(HashMap::new()));
+    SENT.set(Some(Sent::default()));
 }
 
 /// Runs `f`, whose code commits by itself: what it sends has its hints at once.
@@ -87,16 +93,31 @@ pub(crate) fn uncollected<T>(f: impl FnOnce() -> T) -> T {
 /// Writes the hints that were collected. As the engine.
 pub(crate) fn flush_hints() {
     let sent = SENT.with_borrow_mut(|sent| sent.as_mut().map(std::mem::take));
-    for (run, (owner, priority)) in sent.into_iter().flatten() {
+    let Some(Sent { runs, queues }) = sent else { return };
+    for (run, (owner, priority)) in runs {
         ready::insert(owner, i32::from(priority), run);
         hints::ready(owner);
     }
+    for (queue, (owner, priority)) in queues {
+        admission::serve_or_postpone(queue, owner, priority);
+    }
+}
+
+/// Has a queue served at the end of the batch; false where hints are not collected.
+pub(super) fn tell_queue(queue: i32, owner: Oid, priority: i32) -> bool {
+    let told = |sent: &mut Sent| {
+        sent.queues.insert(queue, (owner, priority));
+    };
+    SENT.with_borrow_mut(|sent| sent.as_mut().map(told).is_some())
 }
 
 /// Makes a run ready that something has been sent to by the engine itself.
 pub(crate) fn tell(run: RunId, owner: Oid, priority: i16) {
-    let collected =
-        SENT.with_borrow_mut(|sent| sent.as_mut().map(|sent| sent.insert(run, (owner, priority))).is_some());
+    let collected = SENT.with_borrow_mut(|sent| {
+        sent.as_mut()
+            .map(|sent| sent.runs.insert(run, (owner, priority)))
+            .is_some()
+    });
     if !collected {
         ready::insert(owner, i32::from(priority), run);
         hints::ready(owner);

@@ -1,11 +1,12 @@
 //! Starting a workflow.
 
-use crate::engine::{calls, define, step};
+use crate::engine::seats::{self, Seat};
+use crate::engine::{backlog, calls, define, step};
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, scope};
 use crate::store::runs::{self, Found, Locked, NewRun, Parent};
-use crate::store::{operations, ready, timers};
+use crate::store::{dedup, operations, places, queues, ready, timers};
 
 /// Arguments of `wf_start`.
 pub(crate) struct Start {
@@ -51,12 +52,26 @@ pub(super) const PRIORITIES: std::ops::RangeInclusive<i32> = -1000..=1000;
 
 /// Starts a workflow, or finds it started; returns its id.
 pub(crate) fn start(start: Start) -> Result<String, Error> {
-    insert(start, None, 0)
+    insert(start, None, None, 0)
+}
+
+/// Where a run is to take its turn.
+pub(crate) struct Queueing {
+    pub(crate) queue: String,
+    pub(crate) key: Option<String>,
+    pub(crate) dedup: Option<String>,
+}
+
+/// Starts a workflow that takes its turn in a queue; returns its id, or that of the instance that is open there under the same
+/// key for duplicates.
+pub(crate) fn start_in_queue(start: Start, queueing: &Queueing) -> Result<String, Error> {
+    seats::check(&queueing.queue, queueing.key.as_deref(), queueing.dedup.as_deref())?;
+    insert(start, Some(queueing), None, 0)
 }
 
 /// Starts a workflow as a child. As its owner.
 pub(crate) fn start_child(start: Start, parent: Parent, depth: i16) -> Result<(), Error> {
-    insert(start, Some(parent), depth).map(|_| ())
+    insert(start, None, Some(parent), depth).map(|_| ())
 }
 
 /// Starts the run that goes on in the place of `run`, on the newest code of its workflow; returns its run id. As its owner.
@@ -80,10 +95,14 @@ pub(crate) fn start_next(run: &Locked, workflow: &str, input: &Json) -> Result<R
         start_by: None,
         depth: i32::from(run.depth),
         parent: run.parent,
+        queue: run.queue.clone(),
     };
     scope::as_engine(|| {
         if runs::insert(&next) {
-            make_ready(&next);
+            if next.queue.is_some() {
+                places::pass_on(run.run_id, next.run_id);
+            }
+            make_ready(&next, None);
             Ok(next.run_id)
         } else {
             Err(Error::UnknownInstance(run.id.clone()))
@@ -92,17 +111,20 @@ pub(crate) fn start_next(run: &Locked, workflow: &str, input: &Json) -> Result<R
 }
 
 /// A run that was inserted waits for its time, or for its first turn.
-fn make_ready(run: &NewRun) {
+fn make_ready(run: &NewRun, seat: Option<&Seat>) {
     hints::started(run.run_id);
     match run.start_at {
         Some(at) => {
             timers::insert(at, run.run_id, timers::START, run.owner, run.priority);
             hints::timer(at);
         }
-        None => {
-            ready::insert(run.owner, run.priority, run.run_id);
-            hints::ready(run.owner);
-        }
+        None => match seat {
+            Some(seat) => seat.queue(seats::one(places::whole(run.run_id)), run.created_at),
+            None => {
+                ready::insert(run.owner, run.priority, run.run_id);
+                hints::ready(run.owner);
+            }
+        },
     }
     for (limit, n) in [(run.deadline, timers::DEADLINE), (run.start_by, timers::START_BY)] {
         if let Some(limit) = limit {
@@ -112,7 +134,7 @@ fn make_ready(run: &NewRun) {
     }
 }
 
-fn insert(start: Start, parent: Option<Parent>, depth: i16) -> Result<String, Error> {
+fn insert(start: Start, queueing: Option<&Queueing>, parent: Option<Parent>, depth: i16) -> Result<String, Error> {
     let owner = scope::current_user();
     check_text("workflow", &start.workflow, MAX_ID)?;
     if let Some(id) = &start.id {
@@ -173,6 +195,21 @@ fn insert(start: Start, parent: Option<Parent>, depth: i16) -> Result<String, Er
     let id = start.id.clone().unwrap_or_else(|| run_id.to_string());
 
     scope::as_engine(|| {
+        let seat = queueing.map(|queueing| Seat {
+            queue: queues::find(owner, &queueing.queue, now),
+            owner,
+            priority,
+            key: queueing.key.as_deref().unwrap_or_default(),
+            by_client: true,
+        });
+        let dedup = queueing.and_then(|queueing| queueing.dedup.as_deref());
+        let dedup = seat.as_ref().zip(dedup).map(|(seat, key)| dedup::Key {
+            queue_id: seat.queue.id,
+            key,
+        });
+        if let Some(Err(open)) = dedup.map(|key| dedup::take_for_run(key, run_id)) {
+            return Ok(open);
+        }
         let mut run = NewRun {
             run_id,
             id: &id,
@@ -187,6 +224,7 @@ fn insert(start: Start, parent: Option<Parent>, depth: i16) -> Result<String, Er
             start_by,
             depth: i32::from(depth),
             parent,
+            queue: seat.as_ref().map(|seat| seat.to_json(dedup.map(|key| key.key))),
         };
         while !runs::insert(&run) {
             // Gone again if a purge came in between: then the insert succeeds now.
@@ -202,12 +240,17 @@ fn insert(start: Start, parent: Option<Parent>, depth: i16) -> Result<String, Er
                 };
                 continue;
             }
-            return check_same(&id, &existing, &start, &resolved.function, owner);
+            if let Some(key) = dedup {
+                dedup::give_back(key, run_id);
+            }
+            return check_same(&id, &existing, &start, &resolved.function, owner).map(|()| id.clone());
         }
-        make_ready(&run);
-        Ok(())
+        if let Some((seat, queueing)) = seat.as_ref().zip(queueing) {
+            backlog::make_room(&seat.queue, &queueing.queue, owner)?;
+        }
+        make_ready(&run, seat.as_ref());
+        Ok(id.clone())
     })
-    .map(|()| id.clone())
 }
 
 /// Starting the same again is starting once; anything else under the same id is a mistake of the caller's.

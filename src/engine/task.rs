@@ -11,18 +11,20 @@ use pg_workflow_core::policy::{RetryPolicy, Verdict};
 
 use crate::engine::calls::{self, deliver, with_history};
 use crate::engine::history::{History, Want};
-use crate::engine::start::{PRIORITIES, check_text};
+use crate::engine::start::PRIORITIES;
 use crate::engine::step::Attempt;
 use crate::engine::turn::{End, Turn};
-use crate::engine::{rehearsal, send, step};
+use crate::engine::{admission, backlog, rehearsal, seats, send, step};
+
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::errdata::unpack;
 use crate::pg::{Interval, Json, Oid, PgError, RunId, Timestamp, clock, scope};
 use crate::store::branches::Branch;
+use crate::store::places::{self, Place};
 use crate::store::steps::{self, Kind, StepStatus};
-use crate::store::tasks::{self, Status, Task};
-use crate::store::{answers, timers};
+use crate::store::tasks::{self, NewTask, Status, Task};
+use crate::store::{answers, dedup, queues, timers};
 
 /// Arguments of `wf_task`, without its name.
 pub(crate) struct TaskCall {
@@ -34,11 +36,13 @@ pub(crate) struct TaskCall {
     pub(crate) start_timeout: Option<Interval>,
     pub(crate) heartbeat: Option<Interval>,
     pub(crate) total_timeout: Option<Interval>,
+    pub(crate) key: Option<String>,
+    pub(crate) dedup: Option<String>,
 }
 
 impl TaskCall {
     pub(crate) fn to_request(&self) -> Result<Json, Error> {
-        check_text("queue", &self.queue, 1024)?;
+        seats::check(&self.queue, self.key.as_deref(), self.dedup.as_deref())?;
         if self.priority.is_some_and(|priority| !PRIORITIES.contains(&priority)) {
             let expected = format!("from {} to {}", PRIORITIES.start(), PRIORITIES.end());
             return Err(Error::WrongArgument {
@@ -53,8 +57,11 @@ impl TaskCall {
             let micros = time.map(|time| calls::positive(time, name)).transpose()?;
             Ok::<_, Error>(micros.map(|micros| micros.to_string()))
         };
+        let text = |text: &String| serde_json::Value::from(&**text).to_string();
         Ok(Json::object(&[
-            ("queue", Some(serde_json::Value::from(&*self.queue).to_string())),
+            ("queue", Some(text(&self.queue))),
+            ("key", self.key.as_ref().map(text)),
+            ("dedup", self.dedup.as_ref().map(text)),
             ("input", Some(self.input.to_text())),
             ("priority", self.priority.map(|priority| priority.to_string())),
             ("retry", retry.transpose()?),
@@ -92,39 +99,67 @@ pub(crate) fn call(name: &str, read: impl FnOnce() -> Result<TaskCall, Error>) -
 
 impl Turn {
     /// Begins a task that the function waits for.
-    pub(super) fn begin_task(&mut self, history: &mut History, name: &str, call: Json, now: Timestamp) -> End {
+    pub(super) fn begin_task(&mut self, history: &mut History, name: &str, call: Json, now: Timestamp) -> Option<End> {
         let mut row = history.new_row(Kind::Task, name);
         row.status = StepStatus::Waiting;
         row.request = Some(call);
         history.append(row, now, now);
         self.wrote = true;
-        self.launch_task(history, history.len() - 1, now);
-        self.wait(history)
+        let position = history.len() - 1;
+        let launched = self.launch_task(history, position, now);
+        (!self.refused(history, position, launched, now)).then(|| self.wait(history))
     }
 
     /// Puts the task that an entry of the history asks for into its queue.
-    pub(super) fn launch_task(&self, history: &History, position: usize, now: Timestamp) {
+    ///
+    /// # Errors
+    /// WF009 if the queue's backlog is full.
+    pub(super) fn launch_task(&self, history: &History, position: usize, now: Timestamp) -> Result<(), Error> {
         let row = history.row(position);
         let request = row.request.clone().unwrap_or_else(Json::null);
         let field = |key| request.field(key).map(|json| json.to_value());
-        let queue = field("queue").and_then(|queue| queue.as_str().map(str::to_owned));
-        let queue = queue.unwrap_or_default();
+        let text = |key| field(key).and_then(|text| text.as_str().map(str::to_owned));
+        let name = text("queue").unwrap_or_default();
+        let key = text("key").unwrap_or_default();
         let priority = field("priority").and_then(|priority| priority.as_i64());
         let priority = priority.map_or(i32::from(self.run.priority), |priority| priority as i32);
         let unit = tasks::unit(self.run.run_id, row.n);
         let due = limits(&request).next(now, Stand::Queued(now)).map(|(at, _)| at);
-        let queue_id = tasks::queue(self.run.owner, &queue, now);
-        tasks::insert(unit, queue_id, self.run.owner, priority, now, due);
+        let owner = self.run.owner;
+        let queue = queues::find(owner, &name, now);
+        let dedup = text("dedup");
+        let dedup = dedup.as_deref().map(|key| dedup::Key {
+            queue_id: queue.id,
+            key,
+        });
+        if let Some(key) = dedup
+            && !dedup::take_or_join(key, unit.run_id, unit.n, priority)
+        {
+            return Ok(());
+        }
+        if let Err(full) = backlog::make_room(&queue, &name, owner) {
+            dedup.map(|key| dedup::end(key, unit.run_id, unit.n));
+            return Err(full);
+        }
+        let task = NewTask {
+            unit,
+            queue_id: queue.id,
+            owner,
+            priority,
+            key: &key,
+        };
+        tasks::insert(&task, now, due);
         if let Some(due) = due {
             timers::insert_branch(due, unit, self.run.owner, priority);
             hints::timer(due);
         }
-        hints::tasks(&queue);
+        hints::tasks(&name);
         if rehearsal::is_on()
             && let Some(mut task) = tasks::try_lock(self.run.run_id, row.n, self.run.owner)
         {
             rehearse(&mut task, now);
         }
+        Ok(())
     }
 }
 
@@ -136,6 +171,12 @@ impl Told {
     pub(super) fn answer(&mut self, task: &Task, status: StepStatus, result: Option<&Json>, error: Option<&Json>) {
         answers::give(task.run_id, task.n, 0, status.name(), result, error);
         self.0.insert(task.run_id, (task.owner, task.priority));
+        let Some(key) = dedup_key(task) else { return };
+        let queue_id = task.queue_id;
+        for joined in dedup::end(dedup::Key { queue_id, key: &key }, task.run_id, task.n) {
+            answers::give(joined.run_id, joined.n, 0, status.name(), result, error);
+            self.0.insert(joined.run_id, (task.owner, joined.priority));
+        }
     }
 
     pub(super) fn tell(self) {
@@ -147,8 +188,13 @@ impl Told {
 
 // --- how a task goes on ----------------------------------------------------------------------------------------------
 
-fn unit(task: &Task) -> Branch {
+pub(super) fn unit(task: &Task) -> Branch {
     tasks::unit(task.run_id, task.n)
+}
+
+fn dedup_key(task: &Task) -> Option<String> {
+    let key = task.request.field("dedup")?.to_value();
+    key.as_str().map(str::to_owned)
 }
 
 /// What is to be done about an open task next, and when.
@@ -190,12 +236,15 @@ fn leave_queue(task: &Task) {
     match task.status {
         Status::Waiting => {
             // Locked, the place is left to the claim that has it, or to the next that comes to it.
-            tasks::dequeue(task.queue_id, false, task.priority, task.seq);
+            places::dequeue(task, false);
         }
         Status::Running => {
-            tasks::remove(task.queue_id, task.priority, task.seq);
+            places::remove(task);
             if task.counted {
                 hints::tasks(&task.queue);
+            }
+            if task.serves {
+                admission::hint(task.queue_id, task.owner, i32::from(task.priority));
             }
         }
         _ => {}
@@ -205,7 +254,7 @@ fn leave_queue(task: &Task) {
 /// Takes a task that runs out of its queue without waiting for anybody; false if its place is locked. A claim locks it that
 /// has found it waiting and has come a moment too late.
 fn stops(task: &Task) -> bool {
-    task.status != Status::Running || tasks::dequeue(task.queue_id, true, task.priority, task.seq)
+    task.status != Status::Running || places::dequeue(task, true)
 }
 
 /// Ends a task.
@@ -216,6 +265,38 @@ pub(super) fn end(task: &mut Task, status: Status, now: Timestamp) {
     task.finished_at = Some(now);
     task.lease_until = None;
     tasks::update(task);
+    if status == Status::Cancelled {
+        pass_on(task, now);
+    }
+}
+
+/// The task has come to nothing: the call that was first to join it gets one of its own.
+fn pass_on(task: &Task, now: Timestamp) {
+    let Some(key) = dedup_key(task) else { return };
+    let queue_id = task.queue_id;
+    let Some(next) = dedup::succeed(dedup::Key { queue_id, key: &key }, task.run_id, task.n) else {
+        return;
+    };
+    let own = NewTask {
+        unit: tasks::unit(next.run_id, next.n),
+        queue_id,
+        owner: task.owner,
+        priority: i32::from(next.priority),
+        key: &task.key,
+    };
+    tasks::insert(&own, now, None);
+    if let Some(mut own) = tasks::try_lock(next.run_id, next.n, task.owner) {
+        settle(&mut own);
+    }
+    hints::tasks(&task.queue);
+}
+
+/// A place that waits is dropped for a later one: its task fails, unless another has it. As the engine.
+pub(super) fn drop_waiting(place: &Place, owner: Oid, error: &PgError, now: Timestamp) {
+    let task = tasks::try_lock(place.run_id, place.n, owner);
+    if let Some(mut task) = task.filter(|task| task.status == Status::Waiting && task.seq == place.seq) {
+        fail_for_good(&mut task, error, now);
+    }
 }
 
 /// An attempt has ended without a result: once more, or never again. As the engine.
@@ -252,7 +333,7 @@ fn fail_for_good(task: &mut Task, error: &PgError, now: Timestamp) {
 fn queue(task: &mut Task, now: Timestamp) {
     task.status = Status::Waiting;
     task.queued_at = now;
-    tasks::enqueue(task);
+    places::enqueue(task, now);
     settle(task);
     hints::tasks(&task.queue);
     rehearse(task, now);
@@ -319,6 +400,7 @@ pub(super) fn act_on_time(unit: Branch) {
         .into()
     };
     match due {
+        None if task.is_parked() => queue(&mut task, now),
         None => settle(&mut task),
         Some(Due::Queue) => queue(&mut task, now),
         Some(Due::NotStarted) => fail_for_good(&mut task, &timeout("was not started", limits.start), now),
@@ -339,6 +421,7 @@ pub(super) fn act_on_time(unit: Branch) {
 /// Ends the open tasks of a run, or of one call of it, which is not waited for any more. One that is locked is in the hands
 /// of its worker, who is told when it next asks. As the engine.
 pub(super) fn withdraw(run: RunId, n: Option<i32>, now: Timestamp) {
+    dedup::leave(run, n);
     for n in tasks::open(run, n) {
         // One that cannot be stopped now is found by the timer of its lease.
         if let Some(mut task) = tasks::try_lock(run, n, scope::current_user()).filter(stops) {

@@ -21,7 +21,7 @@ use crate::engine::recall::Recall;
 use crate::engine::replay::{self, Call};
 use crate::engine::schedule::fire;
 use crate::engine::step::Attempt;
-use crate::engine::{child, limits, send, task};
+use crate::engine::{child, limits, seats, send, task};
 use crate::error::Error;
 use crate::hub::{hints, slots};
 use crate::pg::{Json, PgError, Timestamp, catalog, clock, interrupt, process, scope, txn};
@@ -92,6 +92,7 @@ pub(crate) fn give_up(run: &Locked, error: &PgError) {
     let now = clock();
     steps::abandon(run.run_id, now);
     task::withdraw(run.run_id, None, now);
+    seats::withdraw_all(run.run_id);
     child::release(run);
     let error = Json::from_value(&error.to_json());
     end(run, run.started_at.unwrap_or(now), Status::Failed, None, Some(&error));
@@ -114,6 +115,9 @@ fn end(run: &Locked, started: Timestamp, status: Status, result: Option<&Json>, 
         timers::delete(start_by, run.run_id, timers::START_BY);
     }
     hints::ended(run.run_id);
+    if status != Status::Continued {
+        seats::end_run(run);
+    }
     if let Some(parent) = run.parent.filter(|_| status != Status::Continued) {
         if parent.n == timers::SCHEDULE {
             return fire::run_ended(parent.run_id, run.owner);
@@ -262,6 +266,9 @@ impl Turn {
         if pending && self.run.start_at.is_some_and(|start| start > now) {
             return Ok(Break(End::Settled));
         }
+        if !self.is_admitted(now) {
+            return Ok(Break(End::Settled));
+        }
         if pending && !self.begins_in_time(now) {
             return Ok(Break(End::Settled));
         }
@@ -293,6 +300,14 @@ impl Turn {
             return Ok(Break(End::Settled));
         }
         Ok(Continue(code))
+    }
+
+    /// False if the run waits for its turn in a queue. What ends it, or has it undo, does not, nor does an operator's single step.
+    fn is_admitted(&self, now: Timestamp) -> bool {
+        let too_late = |start_by| start_by <= now && self.run.status == Status::Pending;
+        let late = self.expired(now) || self.run.start_by.is_some_and(too_late);
+        let goes = late || self.cancel.is_some() || self.terms.single || self.run.status == Status::Compensating;
+        goes || seats::admits_run(&self.run, now)
     }
 
     pub(super) fn load_code(&mut self) -> Result<Rc<Code>, PgError> {

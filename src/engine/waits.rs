@@ -6,7 +6,7 @@ use crate::engine::ask::Ask;
 use crate::engine::code::Code;
 use crate::engine::history::History;
 use crate::engine::turn::{End, Turn, cancellation};
-use crate::engine::{child, map, task};
+use crate::engine::{child, map, seats, task};
 use crate::hub::hints;
 use crate::pg::value::timestamp_text;
 use crate::pg::{Interval, Json, Timestamp};
@@ -72,8 +72,10 @@ impl Turn {
             if let Some(due) = due_at.filter(|_| !due) {
                 timers::delete(due, self.run.run_id, n);
             }
-            if kind == Kind::Task {
-                task::withdraw(self.run.run_id, Some(n), now);
+            match kind {
+                Kind::Task => task::withdraw(self.run.run_id, Some(n), now),
+                Kind::Step | Kind::Map => seats::withdraw(history.row(position).request.as_ref(), run_id, n),
+                _ => {}
             }
         }
         if cancelled {

@@ -100,7 +100,7 @@ fn deliver(pending: &Pending) {
                 waiter.latch.set();
             }
         }
-        pollers::wake(state, database, &pending.queues);
+        pollers::wake(state, database, &pending.queues, pending.paused);
         if pending.announce {
             state.want_database(database);
             for slot in state.of(Kind::Scheduler, database) {

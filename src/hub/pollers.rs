@@ -60,9 +60,9 @@ pub(crate) fn take_woken() -> bool {
     STATE.with(woken).unwrap_or(false)
 }
 
-/// Wakes those that wait for any of the queues.
-pub(super) fn wake(state: &mut State, database: Oid, queues: &[u64]) {
-    if state.polling == 0 || queues.is_empty() {
+/// Wakes those that wait for any of the queues; or all.
+pub(super) fn wake(state: &mut State, database: Oid, queues: &[u64], all: bool) {
+    if state.polling == 0 || (queues.is_empty() && !all) {
         return;
     }
     for poller in state
@@ -71,7 +71,7 @@ pub(super) fn wake(state: &mut State, database: Oid, queues: &[u64]) {
         .filter(|poller| poller.pid != 0 && poller.database == database)
     {
         let waits_for = &poller.queues[..usize::from(poller.count)];
-        if waits_for.is_empty() || waits_for.iter().any(|queue| queues.contains(queue)) {
+        if all || waits_for.is_empty() || waits_for.iter().any(|queue| queues.contains(queue)) {
             poller.woken = true;
             poller.latch.set();
         }

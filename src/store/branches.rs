@@ -103,6 +103,7 @@ pub(crate) fn lock(branches: &[Branch]) -> Vec<(LockedBranch, Locked)> {
             depth: row.need(16),
             seq: row.need(15),
             parent: None,
+            queue: None,
         };
         (branch, run)
     })

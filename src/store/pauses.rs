@@ -9,6 +9,7 @@ statement!(LIFT_RUN, "pause_lift_run", UUID);
 statement!(LIFT_WIDE, "pause_lift_wide", OID, TEXT);
 statement!(LOAD, "pauses_load", OID);
 statement!(OF_RUN, "pause_of_run", UUID);
+statement!(OF_TASKS, "task_pause", UUID);
 statement!(HOLD, "pause_hold", INT8);
 statement!(EXISTS, "pause_exists", INT8);
 statement!(MOVE, "pause_move", UUID, UUID);
@@ -87,6 +88,11 @@ pub(crate) fn load(owner: Oid) -> Vec<Known> {
 /// What an open run that is paused waits for, in words.
 pub(crate) fn of_run(run: RunId) -> Option<String> {
     OF_RUN.first(&[&run], |row| row.get(0)).flatten()
+}
+
+/// The pause that keeps the tasks of a run from being claimed.
+pub(crate) fn of_tasks(run: RunId) -> Option<i64> {
+    OF_TASKS.first(&[&run], |row| row.need(0))
 }
 
 /// Keeps a pause from being lifted until this transaction ends. False if it is gone, or is being lifted.

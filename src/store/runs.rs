@@ -20,7 +20,8 @@ statement!(
     UUID,
     INT4,
     INT4,
-    TIMESTAMPTZ
+    TIMESTAMPTZ,
+    JSONB
 );
 statement!(FIND, "run_find", TEXT);
 statement!(BY_ID, "run_by_id", TEXT);
@@ -109,6 +110,8 @@ pub(crate) struct NewRun<'a> {
     /// Parents above it.
     pub(crate) depth: i32,
     pub(crate) parent: Option<Parent>,
+    /// The queue that it takes its turn in.
+    pub(crate) queue: Option<Json>,
 }
 
 /// Inserts a run; false if the id has a run of that number already. Waits for a transaction that is inserting the same.
@@ -131,6 +134,7 @@ pub(crate) fn insert(run: &NewRun) -> bool {
                 &run.parent.map(|parent| parent.n),
                 &run.parent.map(|parent| parent.item),
                 &run.start_by,
+                &run.queue,
             ],
             |_| (),
         )
@@ -211,6 +215,8 @@ pub(crate) struct Locked {
     pub(crate) depth: i16,
     pub(crate) seq: i32,
     pub(crate) parent: Option<Parent>,
+    /// The queue that it takes its turn in.
+    pub(crate) queue: Option<Json>,
 }
 
 /// Locks those of `ids` that no other executor holds.
@@ -236,6 +242,7 @@ pub(crate) fn lock(ids: &Vec<RunId>) -> Vec<Locked> {
             item: row.need(16),
         }),
         start_by: row.get(17),
+        queue: row.get(18),
     })
 }
 

@@ -1,17 +1,10 @@
-//! `tasks`, `task_queue` and `queues`: work for workers outside of the server.
+//! `tasks`: work for workers outside of the server.
 
 use super::branches::Branch;
 use super::statement;
 use crate::pg::spi::Row;
 use crate::pg::{Json, Oid, RunId, Timestamp};
 
-statement!(FIND_QUEUE, "queue_find", OID, TEXT);
-statement!(INSERT_QUEUE, "queue_insert", OID, TEXT, TIMESTAMPTZ);
-statement!(SET_QUEUE, "queue_set", INT4, INT4, INT4, INT8, BOOL, TEXTS, TIMESTAMPTZ);
-statement!(OPEN_QUEUES, "queues_open", TEXTS, OID);
-statement!(LOCK_QUEUE, "queue_lock", INT4);
-statement!(SPEND, "queue_spend", INT4, FLOAT8, TIMESTAMPTZ);
-statement!(RUNNING, "queue_running", INT4, INT4);
 statement!(
     INSERT,
     "task_insert",
@@ -21,13 +14,9 @@ statement!(
     OID,
     INT4,
     TIMESTAMPTZ,
-    TIMESTAMPTZ
+    TIMESTAMPTZ,
+    TEXT
 );
-statement!(ENQUEUE, "task_queue_insert", INT4, INT4, UUID, INT4);
-statement!(NEXT, "task_queue_next", INT4, INT4);
-statement!(RUN, "task_queue_run", INT4, INT4, INT8);
-statement!(DEQUEUE, "task_queue_delete", INT4, BOOL, INT4, INT8);
-statement!(REMOVE, "task_queue_remove", INT4, INT4, INT8);
 statement!(LOCK, "task_lock", UUID, INT4, OID);
 statement!(TRY_LOCK, "task_try_lock", UUID, INT4, OID);
 statement!(OPEN, "tasks_open", UUID, INT4);
@@ -106,6 +95,9 @@ impl Status {
     }
 }
 
+/// When a task is queued again that a pause holds: when that is lifted.
+pub(crate) const PARKED: Timestamp = Timestamp::MAX;
+
 /// A task that this transaction has locked, with what its call and its queue say.
 pub(crate) struct Task {
     pub(crate) run_id: RunId,
@@ -141,8 +133,19 @@ pub(crate) struct Task {
     pub(crate) queue: String,
     /// Others may be claimed when this one is done.
     pub(crate) counted: bool,
+    /// And steps or runs wait among them.
+    pub(crate) serves: bool,
+    /// In its queue; empty: none.
+    pub(crate) key: String,
     /// The role that was asked about may claim from the queue.
     pub(crate) allowed: bool,
+}
+
+impl Task {
+    /// A pause holds it.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.status == Status::Retrying && self.queued_at == PARKED
+    }
 }
 
 fn read(row: &Row) -> Task {
@@ -175,7 +178,9 @@ fn read(row: &Row) -> Task {
         workflow: row.need(25),
         queue: row.need(26),
         counted: row.need(27),
-        allowed: row.need(28),
+        serves: row.need(28),
+        key: row.need(29),
+        allowed: row.need(30),
     }
 }
 
@@ -204,9 +209,25 @@ pub(crate) fn open(run: RunId, n: Option<i32>) -> Vec<i32> {
     OPEN.query(&[&run, &n], |row| row.need(0))
 }
 
+/// A task about to be put into its queue.
+pub(crate) struct NewTask<'a> {
+    pub(crate) unit: Branch,
+    pub(crate) queue_id: i32,
+    pub(crate) owner: Oid,
+    pub(crate) priority: i32,
+    pub(crate) key: &'a str,
+}
+
 /// A new task, in its queue.
-pub(crate) fn insert(unit: Branch, queue: i32, owner: Oid, priority: i32, now: Timestamp, timer: Option<Timestamp>) {
-    INSERT.run(&[&unit.run_id, &unit.n, &queue, &owner, &priority, &now, &timer]);
+pub(crate) fn insert(new: &NewTask, now: Timestamp, timer: Option<Timestamp>) {
+    let NewTask {
+        unit,
+        queue_id,
+        owner,
+        priority,
+        key,
+    } = new;
+    INSERT.run(&[&unit.run_id, &unit.n, queue_id, owner, priority, &now, &timer, key]);
 }
 
 /// Writes a task as it is now.
@@ -231,129 +252,7 @@ pub(crate) fn update(task: &Task) {
     ]);
 }
 
-/// Puts a task back into its queue, at the end.
-pub(crate) fn enqueue(task: &mut Task) {
-    let (priority, run, n) = (i32::from(task.priority), task.run_id, task.n);
-    if let Some(seq) = ENQUEUE.first(&[&task.queue_id, &priority, &run, &n], |row| row.need(0)) {
-        task.seq = seq;
-    }
-}
-
-/// A place in a queue, locked.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) run_id: RunId,
-    pub(crate) n: i32,
-    pub(crate) queue_id: i32,
-    pub(crate) priority: i16,
-    pub(crate) seq: i64,
-}
-
-/// The next places of a queue, leaving out those that others have locked.
-pub(crate) fn next(queue_id: i32, count: u32) -> Vec<Place> {
-    NEXT.query(&[&queue_id, &(count as i32)], |row| Place {
-        run_id: row.need(0),
-        n: row.need(1),
-        queue_id,
-        priority: row.need(2),
-        seq: row.need(3),
-    })
-}
-
-/// The task at a place runs from now on.
-pub(crate) fn run(place: Place) {
-    RUN.run(&[&place.queue_id, &i32::from(place.priority), &place.seq]);
-}
-
-/// Takes a place out of its queue; false if another has it locked.
-pub(crate) fn dequeue(queue_id: i32, running: bool, priority: i16, seq: i64) -> bool {
-    DEQUEUE.run(&[&queue_id, &running, &i32::from(priority), &seq]) > 0
-}
-
-/// Takes the place of a task that runs out of its queue, waiting for who has it locked.
-pub(crate) fn remove(queue_id: i32, priority: i16, seq: i64) {
-    REMOVE.run(&[&queue_id, &i32::from(priority), &seq]);
-}
-
 /// Takes the timer of a task away.
 pub(crate) fn delete_timer(due: Timestamp, unit: Branch) {
     DELETE_TIMER.run(&[&due, &unit.run_id, &unit.n, &unit.item]);
-}
-
-/// The queue of an owner by its name; made if there is none.
-pub(crate) fn queue(owner: Oid, name: &str, now: Timestamp) -> i32 {
-    loop {
-        let find = || FIND_QUEUE.first(&[&owner, &name], |row| row.need(0));
-        let make = || INSERT_QUEUE.first(&[&owner, &name, &now], |row| row.need(0));
-        // Neither if another has made it in between, and it is gone again.
-        if let Some(queue) = find().or_else(make).or_else(find) {
-            return queue;
-        }
-    }
-}
-
-/// What is to be changed of a queue.
-pub(crate) struct Change<'a> {
-    pub(crate) max_running: Option<i32>,
-    pub(crate) rate: Option<i32>,
-    pub(crate) per: Option<i64>,
-    pub(crate) paused: Option<bool>,
-    pub(crate) workers: Option<&'a Vec<String>>,
-}
-
-/// Changes a queue.
-pub(crate) fn set_queue(queue: i32, change: &Change, now: Timestamp) {
-    let Change {
-        max_running,
-        rate,
-        per,
-        paused,
-        workers,
-    } = change;
-    SET_QUEUE.run(&[&queue, max_running, rate, per, paused, workers, &now]);
-}
-
-/// A queue that may be claimed from.
-pub(crate) struct OpenQueue {
-    pub(crate) id: i32,
-    pub(crate) limited: bool,
-    pub(crate) name: String,
-}
-
-/// Queues of these names that `role` may claim from and that are not paused.
-pub(crate) fn open_queues(names: &Vec<String>, role: Oid) -> Vec<OpenQueue> {
-    OPEN_QUEUES.query(&[names, &role], |row| OpenQueue {
-        id: row.need(0),
-        limited: row.need(1),
-        name: row.need(2),
-    })
-}
-
-/// The limits of a queue that this transaction has locked.
-pub(crate) struct QueueLimits {
-    pub(crate) max_running: Option<i32>,
-    pub(crate) rate: Option<i32>,
-    pub(crate) per: Option<i64>,
-    pub(crate) tokens: Option<f64>,
-    pub(crate) filled_at: Timestamp,
-}
-
-pub(crate) fn lock_queue(queue: i32) -> Option<QueueLimits> {
-    LOCK_QUEUE.first(&[&queue], |row| QueueLimits {
-        max_running: row.get(0),
-        rate: row.get(1),
-        per: row.get(2),
-        tokens: row.get(3),
-        filled_at: row.need(4),
-    })
-}
-
-/// Writes what is left in a queue's bucket.
-pub(crate) fn spend(queue: i32, tokens: f64, filled_at: Timestamp) {
-    SPEND.run(&[&queue, &tokens, &filled_at]);
-}
-
-/// Tasks of a queue that run, counted up to a limit.
-pub(crate) fn running(queue: i32, limit: i32) -> i32 {
-    RUNNING.first(&[&queue, &limit], |row| row.need(0)).unwrap_or(0)
 }

@@ -1,7 +1,7 @@
 //! What a run stands at, by its history: which calls are open, what has become of those that were begun.
 
 use super::{Entry, History, describe, row_error};
-use crate::engine::task;
+use crate::engine::{seats, task};
 use crate::pg::{Json, PgError, Timestamp};
 use crate::store::steps::{self, Kind, StepRow, StepStatus};
 
@@ -126,8 +126,10 @@ impl History {
             let row = &mut self.entries[position].row;
             row.status = StepStatus::Cancelled;
             row.due_at = None;
-            if row.kind == Kind::Task {
-                task::withdraw(self.run, Some(row.n), now);
+            match row.kind {
+                Kind::Task => task::withdraw(self.run, Some(row.n), now),
+                Kind::Step | Kind::Map => seats::withdraw(row.request.as_ref(), self.run, row.n),
+                _ => {}
             }
         }
     }

@@ -88,3 +88,13 @@ SELECT what FROM log ORDER BY n;
 -- Wrong use.
 SELECT wf_compensate('x', 'note');
 SELECT wf_rollback();
+
+-- One that takes long has a transaction of its own, in a rollback that is asked for, too.
+CREATE FUNCTION slow_undo() RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM wf_compensate('slow', 'SELECT pg_sleep(0.2)');
+    PERFORM wf_compensate('quick', 'SELECT 1');
+    RETURN wf_rollback();
+END $$;
+SELECT wf_start('slow_undo', id => 'slow');
+SELECT wf_result('slow', wait => '10 s');

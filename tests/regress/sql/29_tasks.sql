@@ -211,7 +211,7 @@ BEGIN
     BEGIN PERFORM wf_task('it', 'q', timeout => '-1 s'); EXCEPTION WHEN invalid_parameter_value THEN RAISE NOTICE '%', SQLERRM; END;
     BEGIN PERFORM wf_task('it', 'q', priority => 5000); EXCEPTION WHEN invalid_parameter_value THEN RAISE NOTICE '%', SQLERRM; END;
     BEGIN PERFORM wf_task('it', 'q', retry => '{"max": 1}'); EXCEPTION WHEN invalid_parameter_value THEN RAISE NOTICE '%', SQLERRM; END;
-    BEGIN PERFORM wf_begin('it', 'SELECT 1', queue => 'q'); EXCEPTION WHEN invalid_parameter_value THEN RAISE NOTICE '%', SQLERRM; END;
+    BEGIN PERFORM wf_begin('it', 'SELECT 1', queue => 'q', dedup => 'd'); EXCEPTION WHEN invalid_parameter_value THEN RAISE NOTICE '%', SQLERRM; END;
     PERFORM wf_poll('q');
 END $$;
 BEGIN;

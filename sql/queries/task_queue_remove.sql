@@ -1,3 +1,0 @@
--- The place of a task that runs. A claim that has come to it just before has it locked for a moment. $1 queue_id, $2 priority,
--- $3 seq
-DELETE FROM wf_internal.task_queue q WHERE q.queue_id = $1 AND q.running AND q.priority = $2 AND q.seq = $3
