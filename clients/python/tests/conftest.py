@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import threading
 import time
@@ -16,6 +15,9 @@ import psycopg
 import pytest
 
 from pg_workflow import Client, Worker
+
+ONE_ATTEMPT = {"max_attempts": 1}
+AT_ONCE = {"max_attempts": 5, "first_delay": "0.01 s", "backoff": 1}
 
 CLUSTER_SH = Path(__file__).resolve().parents[2] / "cluster.sh"
 
@@ -87,6 +89,17 @@ def queue() -> str:
     return f"q-{uuid.uuid4().hex[:8]}"
 
 
+@pytest.fixture
+def worker(cluster: Cluster, queue: str) -> Worker:
+    return Worker(cluster.conninfo, queue=queue, name=f"worker of {queue}", concurrency=4)
+
+
+def call(client: Client, queue: str, name: str, **input: Any) -> str:
+    """Starts a workflow of one task; arguments with _ are of the workflow, others of the task."""
+    own = {key[1:]: input.pop(key) for key in list(input) if key.startswith("_")}
+    return client.start("call_task", {"queue": queue, "name": name, "input": input, **own})
+
+
 def eventually(condition: Callable[[], Any], timeout: float = 20) -> Any:
     """Waits until something is so, and returns it."""
     until = time.monotonic() + timeout
@@ -121,7 +134,3 @@ def running(*workers: Worker, timeout: float = 30) -> Iterator[None]:
                 thread.join(0.2)
     assert not errors, errors
     assert not any(thread.is_alive() for thread in threads), "a worker does not stop"
-
-
-def run_async(coroutine: Any) -> Any:
-    return asyncio.run(coroutine)

@@ -1,4 +1,4 @@
-"""The command line. That it works, and ends by signals, is tested in test_crash."""
+"""The command line. That it works, and ends by signals, is tested in test_stop."""
 
 from __future__ import annotations
 

@@ -116,6 +116,20 @@ def test_start_options(client: Any, cluster: Cluster, queue: str) -> None:
     assert client.status(f"{queue}-b") == "pending"
 
 
+def test_start_in_a_queue(client: Any, cluster: Cluster, queue: str) -> None:
+    cluster.sql("SELECT wf_queue(%s, paused => true, max_backlog => 2)", queue)
+    first = client.start("greet", {"name": "a"}, id=f"{queue}-1", queue=queue, key="k", dedup="same")
+    assert client.start("greet", {"name": "a"}, id=f"{queue}-2", queue=queue, dedup="same") == first
+    assert client.list(id_prefix=queue)[0].waiting_for == f'queue "{queue}"'
+    place = "SELECT key FROM wf_internal.task_queue JOIN wf_internal.queues USING (queue_id) WHERE name = %s"
+    assert cluster.value(place, queue) == "k"
+    client.start("greet", {"name": "b"}, id=f"{queue}-3", queue=queue)
+    with pytest.raises(pg_workflow.QueueFull):
+        client.start("greet", {"name": "c"}, id=f"{queue}-4", queue=queue)
+    cluster.sql("SELECT wf_queue(%s, paused => false)", queue)
+    assert client.result(first, wait=10) == "hello a"
+
+
 def test_signal_and_cancel(client: Any) -> None:
     id = client.start("wait_for_go")
     assert client.signal(id, "go", {"fast": True}, key="k") is True

@@ -58,10 +58,15 @@ class AsyncClient:
         timeout: Duration | None = None,
         start_timeout: Duration | None = None,
         on_conflict: OnConflict = "use_existing",
+        queue: str | None = None,
+        key: str | None = None,
+        dedup: str | None = None,
         connection: psycopg.AsyncConnection[Any] | None = None,
     ) -> str:
-        """Starts a workflow and returns its id. Starting the same id again is starting once."""
-        call = _calls.start(workflow, input, id, start_at, delay, priority, timeout, start_timeout, on_conflict)
+        """Starts a workflow and returns its id. Starting the same id again is starting once. queue: starts when the
+        limits of that queue let it; key: its share of them; dedup: returns the id of the open one of the same key."""
+        times = (start_at, delay, priority, timeout, start_timeout)
+        call = _calls.start(workflow, input, id, *times, on_conflict, queue, key, dedup)
         return str(await self._call(call, connection))
 
     async def signal(

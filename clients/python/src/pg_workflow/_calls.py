@@ -87,6 +87,9 @@ def start(
     timeout: Duration | None,
     start_timeout: Duration | None,
     on_conflict: OnConflict,
+    queue: str | None,
+    key: str | None,
+    dedup: str | None,
 ) -> Call:
     return _function(
         "wf_start",
@@ -100,6 +103,9 @@ def start(
             "timeout": interval(timeout),
             "on_conflict": on_conflict,
             "start_timeout": interval(start_timeout),
+            "queue": queue,
+            "key": key,
+            "dedup": dedup,
         },
     )
 

@@ -98,6 +98,10 @@ class TaskLost(WorkflowFailed):
     """A task was lost by its worker (WF007)."""
 
 
+class QueueFull(WorkflowFailed):
+    """A queue was full: that of ``start``, or, from ``result``, that of a step, task or the instance (WF009)."""
+
+
 class TaskFailed(WorkflowFailed):
     """Raised by a handler: the attempt has failed. Raised by ``result``: the workflow has failed for that (WF008).
 
@@ -136,6 +140,7 @@ _OF_RUNS: dict[str, type[WorkflowError]] = {
     "WF006": MapFailed,
     "WF007": TaskLost,
     "WF008": TaskFailed,
+    "WF009": QueueFull,
 }
 
 # What a call is refused with.
