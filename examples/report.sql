@@ -7,8 +7,8 @@
 -- DBOS: a scheduled workflow, whose workflow id contains the scheduled time.
 -- Prefect: a deployment with a cron schedule, and an idempotency key for runs that are started by hand.
 --
--- With pg_cron, every quarter of an hour from 0:05 on, so that a server that was down at 0:05 does it later:
---     SELECT cron.schedule('sales report', '5-59/15 * * * *', 'SELECT start_sales_report(current_date - 1)');
+-- Every night, and later if the server was down then:
+--     SELECT wf_schedule('sales report', '5 0 * * *', sql => 'SELECT start_sales_report(current_date - 1)');
 --
 -- To be run as superuser in a fresh database that has the extension.
 

@@ -208,6 +208,19 @@ pub(crate) enum Error {
     #[error("test of workflow \"{workflow}\" has not come to its end")]
     TestWithoutEnd { workflow: String, limit: i32 },
 
+    #[error("invalid schedule \"{text}\"")]
+    WrongSchedule { text: String, detail: String },
+    #[error("time zone \"{0}\" is not known")]
+    UnknownZone(String),
+    #[error("schedule \"{0}\" has no time to come")]
+    TimePassed(String),
+    #[error("schedule \"{0}\" does not exist")]
+    UnknownSchedule(String),
+    #[error("schedule name \"{name}\" is not unique")]
+    AmbiguousSchedule { name: String, owners: Vec<String> },
+    #[error("permission denied to change what schedule \"{0}\" runs")]
+    OwnersSchedule(String),
+
     #[error("cannot PREPARE a transaction that has started, signalled or cancelled a workflow")]
     PrepareTransaction,
 }
@@ -242,6 +255,10 @@ impl Error {
             | InputMismatch { .. }
             | MalformedSchema { .. }
             | UnfitPayload { .. } => b"22023",
+            WrongSchedule { .. } | UnknownZone(_) | TimePassed(_) => b"22023",
+            UnknownSchedule(_) => b"42704",
+            AmbiguousSchedule { .. } => b"42725",
+            OwnersSchedule(_) => b"42501",
             OneOf(_) | UnknownHandle(_) | NotAQuery => b"22023",
             TooLong { .. } | TooLarge { .. } | TooDeep(_) | TestWithoutEnd { .. } => b"54000",
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
@@ -285,6 +302,8 @@ impl Error {
             AmbiguousFunction { candidates, .. } => format!("Candidates are {}.", candidates.join(", ")),
             InputMismatch { detail, .. } | InstanceExists { detail, .. } | VersionLost { detail, .. } => detail.clone(),
             NotEnded { detail, .. } | CannotUpgrade { detail, .. } | TaskLost { detail, .. } => detail.clone(),
+            WrongSchedule { detail, .. } => detail.clone(),
+            AmbiguousSchedule { owners, .. } => format!("Schedules of this name belong to {}.", owners.join(", ")),
             NotFailed(_) => "Its last run has completed.".into(),
             AttemptLost(_) => "The process that ran it has ended.".into(),
             NeedsWorker(_) => {
@@ -339,6 +358,14 @@ impl Error {
                 error: OptionError::Empty { .. },
                 ..
             }) => "Give a result, or a failure, or both.".into(),
+            WrongSchedule { .. } => {
+                "Give a cron expression ('0 3 * * *'), an interval ('every 15 minutes'), a time ('at 2030-12-24 18:00') or a query that returns the next times.".into()
+            }
+            UnknownZone(_) => "The view pg_timezone_names lists the names.".into(),
+            AmbiguousSchedule { .. } => "Pass owner => ...".into(),
+            OwnersSchedule(_) => {
+                "Members of its owner's role may pause it, and change its policies; its workflow, and a query for its times, are looked up as the owner itself.".into()
+            }
             CannotWait { hint, .. } => (*hint).into(),
             QueueFull { dropped: false, .. } => {
                 "Come again when it is shorter, or raise its limit: wf_queue(name, max_backlog => ...).".into()

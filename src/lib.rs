@@ -56,9 +56,14 @@ extension_sql_file!(
     requires = ["task_tables"]
 );
 extension_sql_file!(
+    "../sql/tables/67_schedules.sql",
+    name = "schedule_tables",
+    requires = ["command_tables"]
+);
+extension_sql_file!(
     "../sql/functions/10_client.sql",
     name = "client",
-    requires = ["command_tables"]
+    requires = ["schedule_tables"]
 );
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
 extension_sql_file!(
@@ -99,7 +104,13 @@ extension_sql_file!(
 );
 extension_sql_file!("../sql/functions/71_test.sql", name = "test", requires = ["values"]);
 extension_sql_file!("../sql/functions/80_tasks.sql", name = "tasks", requires = ["test"]);
-extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["tasks"]);
+extension_sql_file!(
+    "../sql/functions/81_schedules.sql",
+    name = "schedules",
+    requires = ["tasks"]
+);
+extension_sql_file!("../sql/functions/82_cron.sql", name = "cron", requires = ["schedules"]);
+extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["cron"]);
 extension_sql_file!(
     "../sql/views/20_operations.sql",
     name = "operations_views",
@@ -131,9 +142,14 @@ extension_sql_file!(
     requires = ["waiting_views"]
 );
 extension_sql_file!(
+    "../sql/views/24_schedules.sql",
+    name = "schedule_views",
+    requires = ["task_views"]
+);
+extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",
-    requires = ["task_views"],
+    requires = ["schedule_views"],
     finalize
 );
 

@@ -19,7 +19,7 @@ COMMENT ON TABLE wf_internal.ready IS 'queue of runs that are ready for a turn';
 CREATE TABLE wf_internal.timers (
     due_at      timestamptz NOT NULL,
     run_id      uuid        NOT NULL,
-    n           integer     NOT NULL,           -- the step; 0: the run's deadline; -1: its delayed start; -2: its start_by
+    n           integer     NOT NULL,           -- the step; 0: the run's deadline; -1: its delayed start; -2: its start_by; -3: a schedule
     item        integer     NOT NULL,           -- of a branch; 0: the run itself
     owner       regrole     NOT NULL,
     priority    smallint    NOT NULL,

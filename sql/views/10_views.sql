@@ -28,7 +28,8 @@ CREATE VIEW wf.workflows WITH (security_barrier) AS
             FROM wf_internal.steps s WHERE s.run_id = r.run_id AND s.kind = 'set') AS "values",
            r.created_at, r.started_at, r.finished_at, r.deadline, r.start_by,
            r.owner, r.priority, d.version, r.seq AS run, r.run_id,
-           (SELECT p.id FROM wf_internal.runs p WHERE p.run_id = r.parent_run_id) AS parent
+           (SELECT p.id FROM wf_internal.runs p WHERE p.run_id = r.parent_run_id) AS parent,
+           (SELECT s.name FROM wf_internal.schedules s WHERE s.schedule_id = r.parent_run_id) AS schedule
     FROM wf_internal.runs r
     JOIN wf_internal.definitions d USING (def_id)
     -- Once, also at the moment in which a run goes from one process to another.

@@ -3,10 +3,12 @@
 mod cache;
 mod check;
 mod client;
+mod cron;
 mod inside;
 mod operate;
 mod operations;
 mod parallel;
+mod schedules;
 mod tasks;
 mod test;
 mod triggers;

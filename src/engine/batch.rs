@@ -12,6 +12,7 @@ use pg_workflow_core::batch::{BUDGET, MAX_STEPS};
 use crate::engine::passage::Interrupted;
 use crate::engine::pause::{self, Parking};
 use crate::engine::recall::{Queue, Recall};
+use crate::engine::schedule::fire;
 use crate::engine::turn::{self, End, Ended, Terms, Turn};
 use crate::engine::{admission, branch, continued, limits, seats, send, target, task};
 use crate::hub::{hints, slots};
@@ -20,7 +21,7 @@ use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, guard, process, 
 use crate::store::branches::{self, Branch, LockedBranch};
 use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked, Status};
-use crate::store::{answers, home, inbox, queues, tasks, timers};
+use crate::store::{answers, home, inbox, queues, schedules, tasks, timers};
 
 /// Takes batches for one role, and remembers from one to the next.
 pub(crate) struct Batcher {
@@ -199,6 +200,14 @@ impl Batcher {
                 task::act_on_time(unit);
                 turns += 1;
                 served.push(*ticket);
+            } else if let Some(unit) = ticket.branch.filter(|unit| schedules::is_schedule(*unit)) {
+                let alone = tickets.len() == 1 || commits == Commits::No;
+                if scope::with_memory(|| fire::act(unit.run_id, self.owner, alone)) {
+                    turns += 1;
+                    served.push(*ticket);
+                } else {
+                    self.single = self.single.max(1) + 1;
+                }
             } else if ticket
                 .branch
                 .map_or(!held.contains(&ticket.run_id), |branch| !parked.contains(&branch))
@@ -396,7 +405,8 @@ impl Batcher {
         let mut units: Vec<Branch> = Vec::new();
         for ticket in tickets {
             match ticket.branch {
-                Some(unit) if tasks::is_task(unit) || queues::of_unit(unit).is_some() => {}
+                Some(unit)
+                    if tasks::is_task(unit) || queues::of_unit(unit).is_some() || schedules::is_schedule(unit) => {}
                 Some(branch) => units.push(branch),
                 None if !ids.contains(&ticket.run_id) => ids.push(ticket.run_id),
                 None => {}

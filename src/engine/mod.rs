@@ -34,6 +34,7 @@ mod replay;
 pub(crate) mod report;
 pub(crate) mod retry;
 pub(crate) mod saga;
+pub(crate) mod schedule;
 mod seats;
 pub(crate) mod send;
 pub(crate) mod single;

@@ -19,6 +19,7 @@ use crate::engine::history::History;
 use crate::engine::passage::Passage;
 use crate::engine::recall::Recall;
 use crate::engine::replay::{self, Call};
+use crate::engine::schedule::fire;
 use crate::engine::step::Attempt;
 use crate::engine::{child, limits, seats, send, task};
 use crate::error::Error;
@@ -118,6 +119,9 @@ fn end(run: &Locked, started: Timestamp, status: Status, result: Option<&Json>, 
         seats::end_run(run);
     }
     if let Some(parent) = run.parent.filter(|_| status != Status::Continued) {
+        if parent.n == timers::SCHEDULE {
+            return fire::run_ended(parent.run_id, run.owner);
+        }
         // Where in the child it was stands with the child; through many parents it would grow beyond reading.
         let error = error.map(|error| {
             let context = Some(format!("child \"{}\"", run.id));

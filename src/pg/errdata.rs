@@ -114,6 +114,11 @@ pub(crate) fn warn(error: PgError) {
     report(PgLogLevel::WARNING as i32, error);
 }
 
+/// Tells the client something about what it has asked for.
+pub(crate) fn notice(message: impl Into<String>) {
+    report(PgLogLevel::NOTICE as i32, PgError::new(0, message));
+}
+
 /// Writes a message of ours to the server log.
 pub(crate) fn log_text(message: impl Into<String>) {
     report(PgLogLevel::LOG as i32, PgError::new(0, message));

@@ -5,6 +5,7 @@ use std::ffi::CString;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::raw;
+use super::value::Timestamp;
 
 /// A background worker to start.
 pub(crate) struct WorkerSpec<'a> {
@@ -153,6 +154,12 @@ pub(crate) fn report_stats() {
 pub(crate) fn at_exit(f: unsafe extern "C-unwind" fn(i32, Datum)) {
     // SAFETY: f is a plain function of ours.
     unsafe { pg_sys::on_shmem_exit(Some(f), Datum::null()) };
+}
+
+/// When the server was started; a crash from which it has recovered by itself is none.
+pub(crate) fn server_started() -> Timestamp {
+    // SAFETY: written before any process of the server is made.
+    unsafe { pg_sys::PgStartTime }
 }
 
 pub(crate) fn my_pid() -> i32 {

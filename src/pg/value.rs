@@ -317,6 +317,11 @@ impl Interval {
         }
     }
 
+    /// Months, days and microseconds.
+    pub(crate) fn parts(self) -> (i32, i32, i64) {
+        (self.months, self.days, self.micros)
+    }
+
     /// Length in microseconds, with months of 30 and days of 24 hours, as Postgres compares intervals.
     pub(crate) fn micros(self) -> i64 {
         const DAY: i64 = 86_400_000_000;

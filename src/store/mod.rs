@@ -20,6 +20,7 @@ pub(crate) mod queues;
 pub(crate) mod ready;
 pub(crate) mod remarks;
 pub(crate) mod runs;
+pub(crate) mod schedules;
 pub(crate) mod steps;
 pub(crate) mod streams;
 pub(crate) mod tasks;

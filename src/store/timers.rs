@@ -13,6 +13,8 @@ statement!(NEXT, "timer_next", TIMESTAMPTZ, UUID, INT4, INT4);
 pub(crate) const DEADLINE: i32 = 0;
 pub(crate) const START: i32 = -1;
 pub(crate) const START_BY: i32 = -2;
+/// The unit of a schedule, not of a run. Its runs have it as the call that they answer.
+pub(crate) const SCHEDULE: i32 = -3;
 
 /// Sets a timer. The caller also notes a hint.
 pub(crate) fn insert(due: Timestamp, run: RunId, n: i32, owner: Oid, priority: i32) {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use pg_workflow_core::sparing::Sparing;
 
+use crate::engine::schedule::fire;
 use crate::engine::{batch, command};
 use crate::hub::databases;
 use crate::hub::slots::{self, Kind};
@@ -108,7 +109,7 @@ struct Scheduler {
     requested: HashSet<Oid>,
     complained: bool,
     idling: bool,
-    /// What was found running when it began has been looked at.
+    /// What was found running when it began has been looked at, and what is for the start of the server.
     recovered: bool,
 }
 
@@ -124,6 +125,9 @@ impl Scheduler {
     /// Looks at timers and ready runs: at all of them, unless that has become dear (see [`Sparing`]); then at the timers
     /// behind those that were moved last, and for the roles that had ready runs last.
     fn look(&mut self) -> Look {
+        if !self.recovered {
+            fire::server_started();
+        }
         if slots::take_abandoned() || !self.recovered {
             command::recover();
         }
