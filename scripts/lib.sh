@@ -41,7 +41,7 @@ packages_for() {
         # libssl-dev: for building cargo-pgrx itself
         build) printf '%s\n' build-essential clang libclang-dev libssl-dev pkg-config ${major:+"postgresql-$major" "postgresql-server-dev-$major"} ;;
         demo) echo iso-codes ;;
-        test) [[ -z $major ]] || printf '%s\n' "postgresql-plperl-$major" "postgresql-plpython3-$major" "postgresql-$major-pgtap" ;;
+        test) [[ -z $major ]] || printf '%s\n' "postgresql-plperl-$major" "postgresql-plpython3-$major" "postgresql-$major-pgtap" "postgresql-$major-cron" ;;
         *) die "unknown group of packages: $1" ;;
     esac
 }
@@ -121,6 +121,14 @@ pg_major() { "$PG_CONFIG" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/'; }
 # Arguments that make cargo build for the major version of PG_CONFIG.
 cargo_features() { printf '%s\n' --no-default-features --features "pg$(pg_major)"; }
 
+# stage_cron DIR: puts the companion extension there, which is SQL only, under the version of Cargo.toml.
+stage_cron() {
+    local version
+    version=$(cargo_toml version)
+    sed "s/@VERSION@/$version/" "$REPO/cron/pg_workflow_cron.control" >"$1/pg_workflow_cron.control"
+    cp "$REPO/cron/pg_workflow_cron.sql" "$1/pg_workflow_cron--$version.sql"
+}
+
 # build_install [--release]: builds the extension and installs it into the server of PG_CONFIG.
 build_install() (
     cd "$REPO" || exit
@@ -132,6 +140,7 @@ build_install() (
     # Not `cargo pgrx install`: it copies over the library that a running server has mapped.
     rm -rf "$staged"
     "$CARGO_PGRX" pgrx package --pg-config "$PG_CONFIG" --out-dir "$staged" "${profile[@]}" "${features[@]}"
+    stage_cron "$staged$("$PG_CONFIG" --sharedir)/extension"
     if [[ -w $("$PG_CONFIG" --pkglibdir) && -w $("$PG_CONFIG" --sharedir)/extension ]]; then
         cp -R --remove-destination "$staged/." /
     else

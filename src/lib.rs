@@ -109,7 +109,8 @@ extension_sql_file!(
     name = "schedules",
     requires = ["tasks"]
 );
-extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["schedules"]);
+extension_sql_file!("../sql/functions/82_cron.sql", name = "cron", requires = ["schedules"]);
+extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["cron"]);
 extension_sql_file!(
     "../sql/views/20_operations.sql",
     name = "operations_views",

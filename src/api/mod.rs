@@ -3,6 +3,7 @@
 mod cache;
 mod check;
 mod client;
+mod cron;
 mod inside;
 mod operate;
 mod operations;

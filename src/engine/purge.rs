@@ -3,7 +3,7 @@
 use crate::engine::code;
 use crate::error::Error;
 use crate::hub::hints;
-use crate::pg::{Interval, clock, errdata, scope, txn};
+use crate::pg::{Interval, RunId, clock, errdata, scope, txn};
 use crate::store::{definitions, versions};
 
 /// Removes up to `max` runs that ended longer ago than `older_than`; returns how many.
@@ -40,6 +40,21 @@ pub(crate) fn purge(older_than: Interval, workflow: Option<&str>, max: i32) -> R
             forget_versions();
         }
         removed
+    }))
+}
+
+/// Removes one run that has ended, if the caller may and nobody is at it.
+pub(crate) fn forget(run: RunId) -> Result<bool, Error> {
+    if txn::one_snapshot() {
+        return Err(Error::OneSnapshot("wf.forget_run"));
+    }
+    let caller = scope::current_user();
+    Ok(scope::as_engine(|| {
+        let locked = versions::lock_ended(caller, run);
+        if !locked.is_empty() {
+            hints::holding();
+        }
+        versions::remove(&locked) > 0
     }))
 }
 

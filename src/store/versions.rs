@@ -14,6 +14,7 @@ statement!(RETIRE, "definition_retire", INT4);
 statement!(REVIVE, "definition_revive", INT4);
 statement!(DELETE, "definition_delete", INT4);
 statement!(PURGE_LOCK, "purge_lock", OID, TEXT, TIMESTAMPTZ, UUID, INT4);
+statement!(PURGE_LOCK_ONE, "purge_lock_one", OID, UUID);
 statement!(PURGE_DELETE, "purge_delete", UUIDS);
 
 /// What a replay of an open run needs.
@@ -99,6 +100,11 @@ pub(crate) fn lock_finished(role: Oid, workflow: Option<&str>, before: Timestamp
     // A run is made before it ends, in the same millisecond at the latest.
     let bound = RunId::least_at(before.saturating_add(1000));
     PURGE_LOCK.query(&[&role, &workflow, &before, &bound, &max], |row| row.need(0))
+}
+
+/// Locks a run that has ended and that `role` may remove.
+pub(crate) fn lock_ended(role: Oid, run: RunId) -> Vec<RunId> {
+    PURGE_LOCK_ONE.query(&[&role, &run], |row| row.need(0))
 }
 
 /// Removes those of the locked runs that may go; returns how many.

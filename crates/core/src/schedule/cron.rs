@@ -5,7 +5,8 @@ use jiff::{Timestamp, ToSpan};
 
 use super::Zone;
 
-/// How far ahead a time is looked for. The rarest there is, a 29th of February on a given day of the week, can be 40 years away.
+/// How far ahead a time is looked for. The rarest there is, a 29th of February on a given day of the week, can be 40
+/// years away.
 const HORIZON_YEARS: i16 = 50;
 
 /// Sets of minutes, hours, days, months and days of the week, a bit a value.
