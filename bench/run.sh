@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures throughput, latency and what a workflow costs, beside two yardsticks in the same run: one-row commits, and a
-# hand-written queue (queue.sql). Prints one table; all numbers are in target/bench/.
+# hand-written queue (queue.sql). Prints one table; all numbers are in target/bench/. Behind it comes tasks.sh: tasks and queues.
 #   QUICK=1          smaller and once, to try it
 #   FULL=1           also, once: beside many that sleep or have finished, under an old snapshot, many due at once
 #   SLEEPERS=1000000, FINISHED=5000000, DUE=100000, OLD_SECONDS=60   of FULL: how many, and how old the snapshot gets
@@ -9,6 +9,7 @@
 #   UNITS=10000      workflows that one starts and waits for
 #   SECONDS_EACH=5   length of a pgbench run
 #   IDLE_SECONDS=30  length of the look at an idle server
+#   TASKS=0          without tasks.sh; else how many tasks its soak has
 #   SKIP_BUILD=1     measures what is installed, which may be a debug build
 #   KEEP=1           leaves the cluster, stopped, in target/bench/cluster
 set -euo pipefail
@@ -483,3 +484,7 @@ idle idle
 [[ ! ${FULL:-} ]] || full
 report
 say "all numbers: ${OUT#"$REPO"/}/latest.json, each round's in raw.tsv"
+if [[ ${TASKS:-} != 0 ]]; then
+    cluster_stop "$dir"
+    SKIP_BUILD=1 "$HERE/tasks.sh"
+fi
