@@ -43,7 +43,11 @@ until_is() {
 }
 
 # settled: nothing is to be done but by workers.
-settled() { until_is f 'SELECT EXISTS (SELECT FROM wf_internal.ready)' 'executors do not come to an end'; }
+settled() {
+    until_is f 'SELECT EXISTS (SELECT FROM wf_internal.ready)' 'executors do not come to an end'
+    [[ ! $(ask tasks "SELECT error FROM wf.workflows WHERE status = 'failed' LIMIT 1" | tee "$OUT/tasks.failed.txt") ]] ||
+        die "a workflow has failed: $(cat "$OUT/tasks.failed.txt")"
+}
 
 # fill QUEUE TASKS [TENANT]
 fill() { ask tasks "SELECT fill('$1', $2${3:+, $3})" >/dev/null; }
