@@ -26,11 +26,12 @@ CREATE FUNCTION wf_queue(
     workers     text[]   DEFAULT NULL,
     max_running_per_key integer DEFAULT NULL,
     max_backlog integer  DEFAULT NULL,
-    overflow    text     DEFAULT NULL
+    overflow    text     DEFAULT NULL,
+    notify      boolean  DEFAULT NULL
 ) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_queue';
-COMMENT ON FUNCTION wf_queue(text, integer, integer, interval, boolean, text[], integer, integer, text) IS
-'Makes or changes a queue of the current user''s, for tasks and steps of its instances, and for the instances themselves. What is not given stays as it is; a change takes effect when this transaction commits. max_running: tasks, steps and instances that run at a time, 0 for any number; max_running_per_key: of those with one key. rate: how many begin in each "per" (default 1 s), as many at once after a pause; 0 for any number. max_backlog: how many may wait, 0 for any number; overflow, if as many wait: reject (default: what comes then fails with WF009), drop_oldest (what has waited longest fails with WF009). paused: nothing begins until it is false. workers: roles that may claim, complete and see its tasks, beside the owner and members of its role. A queue that nobody has made is made by what is first put into it, without limits. Errors: 22023 wrong argument, 42704 unknown role.';
+COMMENT ON FUNCTION wf_queue(text, integer, integer, interval, boolean, text[], integer, integer, text, boolean) IS
+'Makes or changes a queue of the current user''s, for tasks and steps of its instances, and for the instances themselves. What is not given stays as it is; a change takes effect when this transaction commits. max_running: tasks, steps and instances that run at a time, 0 for any number; max_running_per_key: of those with one key. rate: how many begin in each "per" (default 1 s), as many at once after a pause; 0 for any number. max_backlog: how many may wait, 0 for any number; overflow, if as many wait: reject (default: what comes then fails with WF009), drop_oldest (what has waited longest fails with WF009). paused: nothing begins until it is false. notify: whatever gives its workers something to claim sends a NOTIFY to channel pg_workflow with the queue''s name. workers: roles that may claim, complete and see its tasks, beside the owner and members of its role. A queue that nobody has made is made by what is first put into it, without limits. Errors: 22023 wrong argument, 42704 unknown role.';
 
 CREATE FUNCTION wf_internal.poll(queues text[], worker text, max integer, lease interval) RETURNS jsonb
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_poll';

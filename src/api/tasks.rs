@@ -51,6 +51,7 @@ fn set_queue(args: Args) -> Result<Return, Error> {
         max_running_per_key: args.get(6),
         max_backlog: args.get(7),
         overflow: args.get(8),
+        notify: args.get(9),
     };
     txn::with_spi(|| queue::set(&name, &settings))?;
     Ok(Return::void())

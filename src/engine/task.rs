@@ -11,6 +11,7 @@ use pg_workflow_core::policy::{RetryPolicy, Verdict};
 
 use crate::engine::calls::{self, deliver, with_history};
 use crate::engine::history::{History, Want};
+use crate::engine::queue::tell_workers;
 use crate::engine::start::PRIORITIES;
 use crate::engine::step::Attempt;
 use crate::engine::turn::{End, Turn};
@@ -153,7 +154,7 @@ impl Turn {
             timers::insert_branch(due, unit, self.run.owner, priority);
             hints::timer(due);
         }
-        hints::tasks(&name);
+        tell_workers(&name, queue.notifies);
         if rehearsal::is_on()
             && let Some(mut task) = tasks::try_lock(self.run.run_id, row.n, self.run.owner)
         {
@@ -241,7 +242,7 @@ fn leave_queue(task: &Task) {
         Status::Running => {
             places::remove(task);
             if task.counted {
-                hints::tasks(&task.queue);
+                tell_workers(&task.queue, task.notifies);
             }
             if task.serves {
                 admission::hint(task.queue_id, task.owner, i32::from(task.priority));
@@ -288,7 +289,7 @@ fn pass_on(task: &Task, now: Timestamp) {
     if let Some(mut own) = tasks::try_lock(next.run_id, next.n, task.owner) {
         settle(&mut own);
     }
-    hints::tasks(&task.queue);
+    tell_workers(&task.queue, task.notifies);
 }
 
 /// A place that waits is dropped for a later one: its task fails, unless another has it. As the engine.
@@ -335,7 +336,7 @@ fn queue(task: &mut Task, now: Timestamp) {
     task.queued_at = now;
     places::enqueue(task, now);
     settle(task);
-    hints::tasks(&task.queue);
+    tell_workers(&task.queue, task.notifies);
     rehearse(task, now);
 }
 
