@@ -117,11 +117,12 @@ CREATE FUNCTION wf_fail(
     retryable boolean  DEFAULT true,
     delay     interval DEFAULT NULL,
     sqlstate  text     DEFAULT 'WF008',
-    detail    text     DEFAULT NULL
+    detail    text     DEFAULT NULL,
+    counts    boolean  DEFAULT true
 ) RETURNS boolean
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_fail';
-COMMENT ON FUNCTION wf_fail(text, text, boolean, interval, text, text) IS
-'For a worker: the attempt has failed. If it is retryable and the retry policy agrees, the task is queued again after the policy''s wait, or after "delay"; else the workflow gets the error: message, detail and sqlstate, by which it may be caught and retried. False if this attempt has said so before. Errors: WF007, 42704, 42501 as wf_complete, 22023 wrong argument.';
+COMMENT ON FUNCTION wf_fail(text, text, boolean, interval, text, text, boolean) IS
+'For a worker: the attempt has failed. If it is retryable and the retry policy agrees, the task is queued again after the policy''s wait, or after "delay"; else the workflow gets the error: message, detail and sqlstate, by which it may be caught and retried. counts: false hands it back, as a worker that is stopped does: the attempt does not count, and the task is queued again at once, or after "delay", whatever the policy says. False if this attempt has said so before. Errors: WF007, 42704, 42501 as wf_complete, 22023 wrong argument.';
 
 CREATE FUNCTION wf_heartbeat(task text, details jsonb DEFAULT NULL, lease interval DEFAULT NULL) RETURNS boolean
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_heartbeat';

@@ -122,6 +122,7 @@ fn fail(args: Args) -> Result<Return, Error> {
         delay: args.get(3),
         sqlstate: args.need(4, "sqlstate")?,
         detail: args.get(5),
+        counts: args.need(6, "counts")?,
     };
     txn::with_spi(|| report::fail(&task, &failure)).map(Return::value)
 }

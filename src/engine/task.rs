@@ -306,19 +306,28 @@ pub(super) fn attempt_failed(task: &mut Task, error: &PgError, retryable: bool, 
     let policy = policy.unwrap_or(RetryPolicy::EVERYTHING);
     let attempt = task.attempt.unsigned_abs();
     match policy.decide(attempt, &unpack(error.sqlstate), step::chance()) {
-        Verdict::Retry(wait) if retryable => {
-            leave_queue(task);
-            task.error = Some(Json::from_value(&error.to_json()));
-            task.lease_until = None;
-            task.status = Status::Retrying;
-            task.queued_at = now.saturating_add(delay.unwrap_or(wait));
-            if task.queued_at <= now {
-                queue(task, now);
-            } else {
-                settle(task);
-            }
-        }
+        Verdict::Retry(wait) if retryable => again(task, error, delay.unwrap_or(wait), now),
         _ => fail_for_good(task, error, now),
+    }
+}
+
+/// A worker gives a task back that it has not worked on to the end: the attempt does not count. As the engine.
+pub(super) fn hand_back(task: &mut Task, error: &PgError, delay: i64, now: Timestamp) {
+    task.attempt -= 1;
+    again(task, error, delay, now);
+}
+
+/// Has a task done once more.
+fn again(task: &mut Task, error: &PgError, delay: i64, now: Timestamp) {
+    leave_queue(task);
+    task.error = Some(Json::from_value(&error.to_json()));
+    task.lease_until = None;
+    task.status = Status::Retrying;
+    task.queued_at = now.saturating_add(delay);
+    if task.queued_at <= now {
+        queue(task, now);
+    } else {
+        settle(task);
     }
 }
 
