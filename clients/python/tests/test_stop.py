@@ -189,7 +189,7 @@ def test_what_comes_too_late_is_handed_back(
     id = client.start("call_task", {"queue": queue, "name": "work"})
     worker.run()
     assert done == []
-    assert cluster.sql("SELECT status, attempt FROM wf.tasks WHERE id = %s", id) == [("waiting", 1)]
+    assert cluster.sql("SELECT status, attempt FROM wf.tasks WHERE id = %s", id) == [("waiting", 0)]
 
 
 def test_a_second_signal_does_not_wait(client: Client, cluster: Cluster, queue: str, worker_process: Any) -> None:
