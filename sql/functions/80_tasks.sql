@@ -26,11 +26,12 @@ CREATE FUNCTION wf_queue(
     workers     text[]   DEFAULT NULL,
     max_running_per_key integer DEFAULT NULL,
     max_backlog integer  DEFAULT NULL,
-    overflow    text     DEFAULT NULL
+    overflow    text     DEFAULT NULL,
+    notify      boolean  DEFAULT NULL
 ) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_queue';
-COMMENT ON FUNCTION wf_queue(text, integer, integer, interval, boolean, text[], integer, integer, text) IS
-'Makes or changes a queue of the current user''s, for tasks and steps of its instances, and for the instances themselves. What is not given stays as it is; a change takes effect when this transaction commits. max_running: tasks, steps and instances that run at a time, 0 for any number; max_running_per_key: of those with one key. rate: how many begin in each "per" (default 1 s), as many at once after a pause; 0 for any number. max_backlog: how many may wait, 0 for any number; overflow, if as many wait: reject (default: what comes then fails with WF009), drop_oldest (what has waited longest fails with WF009). paused: nothing begins until it is false. workers: roles that may claim, complete and see its tasks, beside the owner and members of its role. A queue that nobody has made is made by what is first put into it, without limits. Errors: 22023 wrong argument, 42704 unknown role.';
+COMMENT ON FUNCTION wf_queue(text, integer, integer, interval, boolean, text[], integer, integer, text, boolean) IS
+'Makes or changes a queue of the current user''s, for tasks and steps of its instances, and for the instances themselves. What is not given stays as it is; a change takes effect when this transaction commits. max_running: tasks, steps and instances that run at a time, 0 for any number; max_running_per_key: of those with one key. rate: how many begin in each "per" (default 1 s), as many at once after a pause; 0 for any number. max_backlog: how many may wait, 0 for any number; overflow, if as many wait: reject (default: what comes then fails with WF009), drop_oldest (what has waited longest fails with WF009). paused: nothing begins until it is false. notify: whatever gives its workers something to claim sends a NOTIFY to channel pg_workflow with the queue''s name. workers: roles that may claim, complete and see its tasks, beside the owner and members of its role. A queue that nobody has made is made by what is first put into it, without limits. Errors: 22023 wrong argument, 42704 unknown role.';
 
 CREATE FUNCTION wf_internal.poll(queues text[], worker text, max integer, lease interval) RETURNS jsonb
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_poll';
@@ -116,11 +117,12 @@ CREATE FUNCTION wf_fail(
     retryable boolean  DEFAULT true,
     delay     interval DEFAULT NULL,
     sqlstate  text     DEFAULT 'WF008',
-    detail    text     DEFAULT NULL
+    detail    text     DEFAULT NULL,
+    counts    boolean  DEFAULT true
 ) RETURNS boolean
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_fail';
-COMMENT ON FUNCTION wf_fail(text, text, boolean, interval, text, text) IS
-'For a worker: the attempt has failed. If it is retryable and the retry policy agrees, the task is queued again after the policy''s wait, or after "delay"; else the workflow gets the error: message, detail and sqlstate, by which it may be caught and retried. False if this attempt has said so before. Errors: WF007, 42704, 42501 as wf_complete, 22023 wrong argument.';
+COMMENT ON FUNCTION wf_fail(text, text, boolean, interval, text, text, boolean) IS
+'For a worker: the attempt has failed. If it is retryable and the retry policy agrees, the task is queued again after the policy''s wait, or after "delay"; else the workflow gets the error: message, detail and sqlstate, by which it may be caught and retried. counts: false hands it back, as a worker that is stopped does: the attempt does not count, and the task is queued again at once, or after "delay", whatever the policy says. False if this attempt has said so before. Errors: WF007, 42704, 42501 as wf_complete, 22023 wrong argument.';
 
 CREATE FUNCTION wf_heartbeat(task text, details jsonb DEFAULT NULL, lease interval DEFAULT NULL) RETURNS boolean
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_heartbeat';

@@ -1,5 +1,5 @@
 -- What is NULL stays; 0 takes a limit away. A rate is a second's, unless said. A new rate begins with a full bucket. $1 queue_id, $2 max_running, $3 rate, $4 per,
--- $5 paused, $6 workers, $7 now, $8 max_running_per_key, $9 max_backlog, $10 drops_oldest
+-- $5 paused, $6 workers, $7 now, $8 max_running_per_key, $9 max_backlog, $10 drops_oldest, $11 notifies
 UPDATE wf_internal.queues q SET
     max_running = CASE WHEN $2 IS NULL THEN q.max_running ELSE nullif($2, 0) END,
     max_running_per_key = CASE WHEN $8 IS NULL THEN q.max_running_per_key ELSE nullif($8, 0) END,
@@ -10,5 +10,6 @@ UPDATE wf_internal.queues q SET
     tokens = CASE WHEN $3 IS NULL THEN q.tokens ELSE nullif($3, 0) END,
     filled_at = CASE WHEN $3 IS NULL THEN q.filled_at ELSE $7 END,
     paused = coalesce($5, q.paused),
+    notifies = coalesce($11, q.notifies),
     workers = coalesce($6::pg_catalog.regrole[], q.workers)
 WHERE q.queue_id = $1

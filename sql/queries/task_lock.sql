@@ -5,7 +5,7 @@ SELECT t.run_id, t.n, t.queue_id, t.owner::oid, t.priority, t.seq, t.status, t.a
        r.id, d.workflow, q.name, q.max_running IS NOT NULL OR (q.max_running_per_key IS NOT NULL AND t.key <> ''),
        (q.max_running IS NOT NULL OR q.max_running_per_key IS NOT NULL)
            AND EXISTS (SELECT FROM wf_internal.task_queue i WHERE i.queue_id = t.queue_id AND NOT i.running AND i.inside),
-       t.key,
+       t.key, q.notifies,
        pg_catalog.pg_has_role($3, t.owner::oid, 'USAGE')
            OR EXISTS (SELECT FROM pg_catalog.unnest(q.workers) AS w(role) WHERE pg_catalog.pg_has_role($3, w.role::oid, 'USAGE'))
 FROM wf_internal.tasks t

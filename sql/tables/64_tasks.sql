@@ -16,6 +16,7 @@ CREATE TABLE wf_internal.queues (
     max_backlog integer,                        -- waiting; NULL: any number
     drops_oldest boolean    NOT NULL DEFAULT false, -- when the backlog is full; else the new one is rejected
     paused      boolean     NOT NULL DEFAULT false,
+    notifies    boolean     NOT NULL DEFAULT false, -- workers LISTEN
     name        text        NOT NULL,
     last_key    text        COLLATE "C" NOT NULL DEFAULT '', -- served last: the next one's turn comes
     workers     regrole[]   NOT NULL DEFAULT '{}', -- who may claim, beside the owner

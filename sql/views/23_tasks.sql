@@ -28,7 +28,7 @@ CREATE VIEW wf.queues WITH (security_barrier) AS
                                                      'running', p.running - p.running_runs - p.running_steps),
                'step', pg_catalog.jsonb_build_object('waiting', p.waiting_steps, 'running', p.running_steps),
                'run', pg_catalog.jsonb_build_object('waiting', p.waiting_runs, 'running', p.running_runs)) AS kinds,
-           q.workers
+           q.workers, q.notifies AS notify
     FROM wf_internal.queues q
     CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE NOT w.running) AS waiting,

@@ -51,6 +51,7 @@ fn set_queue(args: Args) -> Result<Return, Error> {
         max_running_per_key: args.get(6),
         max_backlog: args.get(7),
         overflow: args.get(8),
+        notify: args.get(9),
     };
     txn::with_spi(|| queue::set(&name, &settings))?;
     Ok(Return::void())
@@ -121,6 +122,7 @@ fn fail(args: Args) -> Result<Return, Error> {
         delay: args.get(3),
         sqlstate: args.need(4, "sqlstate")?,
         detail: args.get(5),
+        counts: args.need(6, "counts")?,
     };
     txn::with_spi(|| report::fail(&task, &failure)).map(Return::value)
 }

@@ -72,6 +72,9 @@ struct Progress {
     started: i32,
     done: i32,
     failed: i32,
+    /// It was opened again: answers may have come that nobody has counted, or that were counted before. So each has the
+    /// items counted.
+    recounts: bool,
 }
 
 impl Progress {
@@ -87,12 +90,14 @@ impl Progress {
             started: number(&state["started"]).unwrap_or(0),
             done: number(&state["done"]).unwrap_or(0),
             failed: number(&state["failed"]).unwrap_or(0),
+            recounts: state["recounts"].as_bool().unwrap_or(false),
         }
     }
 
     fn write(self) -> Json {
+        let recounts = if self.recounts { r#", "recounts": true"# } else { "" };
         Json::parse(&format!(
-            r#"{{"started": {}, "done": {}, "failed": {}}}"#,
+            r#"{{"started": {}, "done": {}, "failed": {}{recounts}}}"#,
             self.started, self.done, self.failed
         ))
     }
@@ -121,6 +126,7 @@ pub(super) fn reopened(request: Option<&Json>, state: Option<&Json>, left: impl 
     let mut progress = Progress::read(request, state);
     progress.done = progress.started - left(progress.started);
     progress.failed = 0;
+    progress.recounts = true;
     progress.write()
 }
 
@@ -180,7 +186,13 @@ impl Turn {
         let request = row.request.clone();
         let mut progress = Progress::read(request.as_ref(), row.result.as_ref());
         let children = request.as_ref().and_then(|request| request.field("workflow")).is_some();
-        for answer in answers {
+        if progress.recounts {
+            if children {
+                branches::sync(self.run.run_id, n);
+            }
+            (progress.done, progress.failed) = branches::ended(self.run.run_id, n, progress.started);
+        }
+        for answer in answers.iter().filter(|_| !progress.recounts) {
             progress.done += 1;
             progress.failed += i32::from(answer.status != "completed");
             if children {

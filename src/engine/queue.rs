@@ -22,6 +22,7 @@ pub(crate) struct Settings {
     pub(crate) max_running_per_key: Option<i32>,
     pub(crate) max_backlog: Option<i32>,
     pub(crate) overflow: Option<String>,
+    pub(crate) notify: Option<bool>,
 }
 
 /// `wf_queue`: makes or changes a queue of the current user's.
@@ -62,6 +63,7 @@ pub(crate) fn set(name: &str, settings: &Settings) -> Result<(), Error> {
         max_running_per_key: settings.max_running_per_key,
         max_backlog: settings.max_backlog,
         drops_oldest,
+        notifies: settings.notify,
     };
     scope::as_engine(|| {
         let now = clock();
@@ -72,10 +74,18 @@ pub(crate) fn set(name: &str, settings: &Settings) -> Result<(), Error> {
         if let Some(priority) = places::next_priority(queue, true, i32::MIN) {
             admission::hint(queue, owner, priority);
         }
+        // More may be claimed than before.
+        tell_workers(name, queues::get(queue).is_some_and(|queue| queue.notifies));
     });
-    // More may be claimed than before.
-    hints::tasks(name);
     Ok(())
+}
+
+/// Wakes the workers of a queue, when this transaction commits. As the engine.
+pub(super) fn tell_workers(name: &str, notifies: bool) {
+    hints::tasks(name);
+    if notifies {
+        queues::notify(name);
+    }
 }
 
 /// Arguments of `wf_poll`.

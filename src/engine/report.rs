@@ -5,7 +5,7 @@
 
 use crate::engine::calls;
 use crate::engine::step;
-use crate::engine::task::{Told, attempt_failed, end, limits, next, set_timer};
+use crate::engine::task::{Told, attempt_failed, end, hand_back, limits, next, set_timer};
 use crate::error::Error;
 use crate::pg::errdata::pack;
 use crate::pg::{Interval, Json, Oid, PgError, RunId, clock, scope};
@@ -49,7 +49,7 @@ fn lost(task: &Task) -> Error {
         Status::Completed => format!("It was completed in attempt {}.", task.attempt),
         Status::Failed => format!("It has failed in attempt {}.", task.attempt),
         Status::Running => format!("It is in attempt {}, which has another token.", task.attempt),
-        Status::Waiting | Status::Retrying => format!("Attempt {} has ended without it.", task.attempt),
+        Status::Waiting | Status::Retrying => "The attempt has ended without it.".to_owned(),
     };
     Error::TaskLost {
         name: task.name.clone(),
@@ -128,6 +128,8 @@ pub(crate) struct Failure {
     pub(crate) delay: Option<Interval>,
     pub(crate) sqlstate: String,
     pub(crate) detail: Option<String>,
+    /// As an attempt; else the task is handed back.
+    pub(crate) counts: bool,
 }
 
 impl Failure {
@@ -173,7 +175,11 @@ pub(crate) fn fail(token: &str, failure: &Failure) -> Result<bool, Error> {
             _ => return Err(lost(&task)),
         }
         let delay = failure.delay.map(Interval::micros);
-        attempt_failed(&mut task, &error, failure.retryable, delay, clock());
+        if failure.counts {
+            attempt_failed(&mut task, &error, failure.retryable, delay, clock());
+        } else {
+            hand_back(&mut task, &error, delay.unwrap_or(0), clock());
+        }
         Ok(true)
     })
 }

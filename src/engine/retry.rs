@@ -11,7 +11,7 @@ use crate::pg::{Timestamp, clock, scope};
 use crate::store::operations::Reopened;
 use crate::store::runs::{self, Locked, Status};
 use crate::store::steps::Kind;
-use crate::store::{inbox, operations, pauses, ready, timers};
+use crate::store::{branches, inbox, operations, pauses, ready, timers};
 
 /// Opens the last run of an id again, at the call that it has failed at.
 pub(crate) fn retry(id: &str, reason: Option<&str>) -> Result<(), Error> {
@@ -80,6 +80,10 @@ fn resume(run: &Locked, call: &Reopened, now: Timestamp) {
         .and_then(|request| request.field("workflow"))
         .is_some();
     let again = |begun: i32| {
+        if children {
+            // One that has ended since the run has may have answered in vain.
+            branches::sync(run.run_id, call.n);
+        }
         let items = operations::reopen_branches(run.run_id, call.n, begun);
         if !children {
             for item in &items {

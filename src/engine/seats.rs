@@ -2,10 +2,10 @@
 //! when the run has ended or the step has made its attempt.
 
 use crate::engine::admission::{hint, hint_now, make_ready};
+use crate::engine::queue::tell_workers;
 use crate::engine::start::check_text;
 use crate::engine::{backlog, calls, rehearsal};
 use crate::error::Error;
-use crate::hub::hints;
 use crate::pg::{Json, Oid, RunId, Timestamp};
 use crate::store::branches::{Branch, LockedBranch};
 use crate::store::places::{self, Units};
@@ -76,7 +76,7 @@ pub(super) fn leave(unit: Branch, owner: Oid, priority: i16) {
         && left.serves
     {
         hint(left.queue_id, owner, i32::from(priority));
-        hints::tasks(&left.queue);
+        tell_workers(&left.queue, left.notifies);
     }
 }
 

@@ -11,6 +11,7 @@ use pg_workflow_core::policy::{RetryPolicy, Verdict};
 
 use crate::engine::calls::{self, deliver, with_history};
 use crate::engine::history::{History, Want};
+use crate::engine::queue::tell_workers;
 use crate::engine::start::PRIORITIES;
 use crate::engine::step::Attempt;
 use crate::engine::turn::{End, Turn};
@@ -153,7 +154,7 @@ impl Turn {
             timers::insert_branch(due, unit, self.run.owner, priority);
             hints::timer(due);
         }
-        hints::tasks(&name);
+        tell_workers(&name, queue.notifies);
         if rehearsal::is_on()
             && let Some(mut task) = tasks::try_lock(self.run.run_id, row.n, self.run.owner)
         {
@@ -241,7 +242,7 @@ fn leave_queue(task: &Task) {
         Status::Running => {
             places::remove(task);
             if task.counted {
-                hints::tasks(&task.queue);
+                tell_workers(&task.queue, task.notifies);
             }
             if task.serves {
                 admission::hint(task.queue_id, task.owner, i32::from(task.priority));
@@ -288,7 +289,7 @@ fn pass_on(task: &Task, now: Timestamp) {
     if let Some(mut own) = tasks::try_lock(next.run_id, next.n, task.owner) {
         settle(&mut own);
     }
-    hints::tasks(&task.queue);
+    tell_workers(&task.queue, task.notifies);
 }
 
 /// A place that waits is dropped for a later one: its task fails, unless another has it. As the engine.
@@ -305,19 +306,28 @@ pub(super) fn attempt_failed(task: &mut Task, error: &PgError, retryable: bool, 
     let policy = policy.unwrap_or(RetryPolicy::EVERYTHING);
     let attempt = task.attempt.unsigned_abs();
     match policy.decide(attempt, &unpack(error.sqlstate), step::chance()) {
-        Verdict::Retry(wait) if retryable => {
-            leave_queue(task);
-            task.error = Some(Json::from_value(&error.to_json()));
-            task.lease_until = None;
-            task.status = Status::Retrying;
-            task.queued_at = now.saturating_add(delay.unwrap_or(wait));
-            if task.queued_at <= now {
-                queue(task, now);
-            } else {
-                settle(task);
-            }
-        }
+        Verdict::Retry(wait) if retryable => again(task, error, delay.unwrap_or(wait), now),
         _ => fail_for_good(task, error, now),
+    }
+}
+
+/// A worker gives a task back that it has not worked on to the end: the attempt does not count. As the engine.
+pub(super) fn hand_back(task: &mut Task, error: &PgError, delay: i64, now: Timestamp) {
+    task.attempt -= 1;
+    again(task, error, delay, now);
+}
+
+/// Has a task done once more.
+fn again(task: &mut Task, error: &PgError, delay: i64, now: Timestamp) {
+    leave_queue(task);
+    task.error = Some(Json::from_value(&error.to_json()));
+    task.lease_until = None;
+    task.status = Status::Retrying;
+    task.queued_at = now.saturating_add(delay);
+    if task.queued_at <= now {
+        queue(task, now);
+    } else {
+        settle(task);
     }
 }
 
@@ -335,7 +345,7 @@ fn queue(task: &mut Task, now: Timestamp) {
     task.queued_at = now;
     places::enqueue(task, now);
     settle(task);
-    hints::tasks(&task.queue);
+    tell_workers(&task.queue, task.notifies);
     rehearse(task, now);
 }
 

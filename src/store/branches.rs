@@ -23,6 +23,8 @@ statement!(
 );
 statement!(SET, "branch_set", UUID, INT4, INT4, TEXT, JSONB, JSONB, TIMESTAMPTZ);
 statement!(OUTCOME, "branch_outcome", UUID, INT4);
+statement!(SYNC, "branches_sync", UUID, INT4);
+statement!(ENDED, "branches_ended", UUID, INT4, INT4);
 statement!(RESULTS, "branches_results", UUID, INT4, BOOL);
 statement!(INPUT, "branch_input", UUID, INT4, INT4);
 statement!(FAILURE, "branches_failure", UUID, INT4);
@@ -139,6 +141,18 @@ pub(crate) fn update(branch: Branch, outcome: &Outcome) {
 /// Writes how a child has ended that is an item of a map.
 pub(crate) fn set(branch: Branch, status: &str, result: Option<&Json>, error: Option<&Json>, at: Timestamp) {
     SET.run(&[&branch.run_id, &branch.n, &branch.item, &status, &result, &error, &at]);
+}
+
+/// Writes of all children that are items of a map how they have ended.
+pub(crate) fn sync(run: RunId, n: i32) {
+    SYNC.run(&[&run, &n]);
+}
+
+/// How many of the first `items` of a map have ended, and how many of them without a result.
+pub(crate) fn ended(run: RunId, n: i32, items: i32) -> (i32, i32) {
+    ENDED
+        .first(&[&run, &n, &items], |row| (row.need(0), row.need(1)))
+        .unwrap_or_default()
 }
 
 /// Result, error and attempts of a step that ran beside its run.

@@ -161,6 +161,8 @@ pub(crate) struct Left {
     /// Others may have it.
     pub(crate) serves: bool,
     pub(crate) queue: String,
+    /// Workers listen for it.
+    pub(crate) notifies: bool,
 }
 
 /// Gives the place of a step or run back. `None`: it has none, or whoever admits it just now has it.
@@ -169,6 +171,7 @@ pub(crate) fn leave(unit: Branch) -> Option<Left> {
         queue_id: row.need(0),
         serves: row.need(1),
         queue: row.need(2),
+        notifies: row.need(3),
     })
 }
 

@@ -20,8 +20,10 @@ statement!(
     TIMESTAMPTZ,
     INT4,
     INT4,
+    BOOL,
     BOOL
 );
+statement!(NOTIFY, "queue_notify", TEXT);
 statement!(OPEN, "queues_open", TEXTS, OID);
 statement!(LOCK, "queue_lock", INT4);
 statement!(TRY_LOCK, "queue_try_lock", INT4);
@@ -39,6 +41,8 @@ pub(crate) struct Queue {
     pub(crate) max_backlog: Option<i32>,
     /// When the backlog is full; else the new one is rejected.
     pub(crate) drops_oldest: bool,
+    /// Workers listen for it.
+    pub(crate) notifies: bool,
 }
 
 fn read(row: &Row) -> Queue {
@@ -47,6 +51,7 @@ fn read(row: &Row) -> Queue {
         limited: row.need(1),
         max_backlog: row.get(2),
         drops_oldest: row.need(3),
+        notifies: row.need(4),
     }
 }
 
@@ -72,6 +77,7 @@ pub(crate) struct Change<'a> {
     pub(crate) per: Option<i64>,
     pub(crate) max_backlog: Option<i32>,
     pub(crate) drops_oldest: Option<bool>,
+    pub(crate) notifies: Option<bool>,
     pub(crate) paused: Option<bool>,
     pub(crate) workers: Option<&'a Vec<String>>,
 }
@@ -85,6 +91,7 @@ pub(crate) fn set(queue: i32, change: &Change, now: Timestamp) {
         per,
         max_backlog,
         drops_oldest,
+        notifies,
         paused,
         workers,
     } = change;
@@ -99,7 +106,13 @@ pub(crate) fn set(queue: i32, change: &Change, now: Timestamp) {
         max_running_per_key,
         max_backlog,
         drops_oldest,
+        notifies,
     ]);
+}
+
+/// Tells those who LISTEN, when this transaction commits.
+pub(crate) fn notify(name: &str) {
+    NOTIFY.run(&[&name]);
 }
 
 /// A queue that may be claimed from.

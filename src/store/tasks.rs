@@ -135,6 +135,8 @@ pub(crate) struct Task {
     pub(crate) counted: bool,
     /// And steps or runs wait among them.
     pub(crate) serves: bool,
+    /// Workers listen for its queue.
+    pub(crate) notifies: bool,
     /// In its queue; empty: none.
     pub(crate) key: String,
     /// The role that was asked about may claim from the queue.
@@ -180,7 +182,8 @@ fn read(row: &Row) -> Task {
         counted: row.need(27),
         serves: row.need(28),
         key: row.need(29),
-        allowed: row.need(30),
+        notifies: row.need(30),
+        allowed: row.need(31),
     }
 }
 

@@ -150,8 +150,8 @@ def test_a_signal_lets_tasks_end(
 
 def test_what_does_not_end_is_handed_back(client: Client, cluster: Cluster, queue: str, worker_process: Any) -> None:
     worker = worker_process("first", grace=0.5)
-    # Its policy would let the next attempt wait for an hour.
-    ids = {name: lasting(client, queue, name, 60, retry={"first_delay": "1 h"}) for name in ("work", "polite", "async")}
+    # Its policy allows no other attempt.
+    ids = {name: lasting(client, queue, name, 60, retry={"max_attempts": 1}) for name in ("work", "polite", "async")}
     for id in ids.values():
         eventually(noted(cluster, id, "begun"))
     worker.process.send_signal(signal.SIGTERM)
@@ -160,7 +160,7 @@ def test_what_does_not_end_is_handed_back(client: Client, cluster: Cluster, queu
     assert worker.output.count("is handed back") == 3
     for id in ids.values():
         [(status, attempt, error)] = cluster.sql("SELECT status, attempt, error FROM wf.tasks WHERE id = %s", id)
-        assert (status, attempt, error) == ("waiting", 1, 'worker "first" was stopped')
+        assert (status, attempt, error) == ("waiting", 0, 'worker "first" was stopped')
     assert noted(cluster, ids["polite"], "cancelled")()
     assert noted(cluster, ids["async"], "cancelled")()
 
@@ -189,7 +189,7 @@ def test_what_comes_too_late_is_handed_back(
     id = client.start("call_task", {"queue": queue, "name": "work"})
     worker.run()
     assert done == []
-    assert cluster.sql("SELECT status, attempt FROM wf.tasks WHERE id = %s", id) == [("waiting", 1)]
+    assert cluster.sql("SELECT status, attempt FROM wf.tasks WHERE id = %s", id) == [("waiting", 0)]
 
 
 def test_a_second_signal_does_not_wait(client: Client, cluster: Cluster, queue: str, worker_process: Any) -> None:

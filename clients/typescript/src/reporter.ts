@@ -14,6 +14,8 @@ export interface Failure {
     delay?: Duration | undefined;
     sqlstate?: string | undefined;
     detail?: string | undefined;
+    /** As an attempt; else the task is handed back. */
+    counts?: boolean | undefined;
 }
 
 /** Of whom something is reported. */
@@ -32,7 +34,7 @@ interface Report {
 }
 
 const FAIL = `SELECT wf_fail(task => $1, message => $2, retryable => $3::boolean, delay => $4::interval, sqlstate => $5,
-    detail => $6)`;
+    detail => $6, counts => $7::boolean)`;
 
 /** Results that go in one statement: so many, or so many characters. */
 const MOST_RESULTS = 500;
@@ -148,8 +150,9 @@ export class Reporter {
 
     async #fail(report: Report, failure: Failure, isLast = false): Promise<void> {
         try {
-            const { message, retryable, delay, sqlstate = "WF008", detail } = failure;
-            const values = [report.task.token, clean(message), retryable, interval(delay), sqlstate, detail && clean(detail)];
+            const { message, retryable, delay, sqlstate = "WF008", detail, counts = true } = failure;
+            const words = [clean(message), retryable, interval(delay), sqlstate, detail && clean(detail)];
+            const values = [report.task.token, ...words, counts];
             await this.#persist(() => query(this.#db, FAIL, values));
             report.done();
         } catch (error) {
@@ -157,7 +160,7 @@ export class Reporter {
                 this.#drop(report, error);
             } else {
                 this.#log.error(`${report.task.label}: its failure was refused, and is reported in short: ${describe(error)}`);
-                await this.#fail(report, { message: failure.message.slice(0, SHORT), retryable: failure.retryable }, true);
+                await this.#fail(report, { message: failure.message.slice(0, SHORT), retryable: failure.retryable, counts: failure.counts }, true);
             }
         }
     }

@@ -268,7 +268,7 @@ export class Worker {
 
     #handBack(task: Running, reporter: Reporter): Promise<void> {
         this.log.warn(`${task.label}: handed back`);
-        return reporter.fail(task, { message: `worker "${this.name}" was stopped`, retryable: true, delay: 0 });
+        return reporter.fail(task, { message: `worker "${this.name}" was stopped`, retryable: true, counts: false });
     }
 
     /** Waits for the tasks that are under way as long as it may, and hands back the rest. */

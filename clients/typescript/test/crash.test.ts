@@ -125,8 +125,8 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
 
 test("what does not end in time is handed back", async () => {
     const worker = Process.worker("handed", "first", { grace: 60_000, args: ["--grace", "0.3"] });
-    // Its policy would let the next attempt wait for an hour.
-    const retry = { first_delay: "1 hour" };
+    // Its policy allows no other attempt.
+    const retry = { max_attempts: 1 };
     const ids = [await start("handed", "deaf", 60_000, retry), await start("handed", "polite", 60_000, retry)] as const;
     for (const id of ids) {
         await eventually("it has begun", () => noted(id, "begun"));
@@ -135,7 +135,7 @@ test("what does not end in time is handed back", async () => {
     assert.deepEqual(await worker.end(), [0, null]);
     for (const id of ids) {
         const { status, attempt, error } = await taskOf(id);
-        assert.deepEqual([status, attempt, error], ["waiting", 1, 'worker "first" was stopped']);
+        assert.deepEqual([status, attempt, error], ["waiting", 0, 'worker "first" was stopped']);
     }
     assert(await noted(ids[1], "cancelled"));
     const second = Process.worker("handed", "second");

@@ -58,7 +58,12 @@ COMMIT;
 DO $$
 BEGIN
     PERFORM wf_start('flow', '{"n": 6}', id => 'six');
-    CALL wf_run_pending();
+    -- It may commit here; from then on an executor may have it.
+    FOR i IN 1..1000 LOOP
+        CALL wf_run_pending();
+        EXIT WHEN wf_status('six') = 'completed';
+        PERFORM pg_sleep(0.01);
+    END LOOP;
     RAISE NOTICE '%', wf_result('six');
 END $$;
 BEGIN;

@@ -227,6 +227,18 @@ SELECT wf_complete(regexp_replace(:'real_task', '[^/]*$', gen_random_uuid()::tex
 SELECT wf_complete(:'real_task', '1');
 SELECT wf_result('forged', wait => '10 s');
 
+-- Handed back, it is in the queue again at once, and the attempt does not count.
+CREATE FUNCTION once() RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN RETURN wf_task('t', 'once', retry => '{"max_attempts": 1, "first_delay": "1 hour"}'); END $$;
+SELECT wf_start('once', id => 'once');
+SELECT soon($$ waiting('once') = 1 $$);
+SELECT task AS handed FROM wf_poll('once') \gset
+SELECT wf_fail(:'handed', 'worker stops', counts => false), wf_fail(:'handed', 'worker stops', counts => false);
+SELECT status, attempt, error FROM wf.tasks WHERE id = 'once';
+SELECT wf_complete(:'handed', '"late"');
+SELECT attempt, wf_fail(task, 'for good') FROM wf_poll('once');
+SELECT wf_result('once', wait => '10 s');
+
 -- A retry of the instance makes the task anew; a purge takes it along.
 SELECT wf_start('fragile', id => 'again');
 SELECT soon($$ waiting('fragile') = 1 $$);

@@ -60,6 +60,24 @@ SELECT wf_result('parent', wait => '10 s'), wf_result('parents', wait => '10 s')
 SELECT what, count(*) FROM done GROUP BY 1 ORDER BY 1;
 SELECT id, run, status FROM wf.workflows WHERE parent LIKE 'parent%' ORDER BY id;
 
+-- Of many, in some the other child ends just behind its parent, which takes no answer any more.
+INSERT INTO broken VALUES ('n');
+CREATE FUNCTION all_are(status text) RETURNS bool LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1..2000 LOOP
+        EXIT WHEN NOT EXISTS (SELECT FROM wf.workflows w WHERE w.id LIKE 'many%' AND w.status NOT IN ('completed', 'failed', 'cancelled'))
+              AND NOT EXISTS (SELECT FROM wf.workflows w WHERE w.id ~ '^many[0-9]+$' AND w.status <> all_are.status);
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    RETURN NOT EXISTS (SELECT FROM wf.workflows w WHERE w.id ~ '^many[0-9]+$' AND w.status <> all_are.status);
+END $$;
+SELECT count(wf_start('maps_children', id => 'many' || i)) FROM generate_series(1, 100) AS i;
+SELECT all_are('failed');
+DELETE FROM broken;
+SELECT count(wf_retry('many' || i)) FROM generate_series(1, 100) AS i;
+SELECT all_are('completed');
+SELECT DISTINCT result FROM wf.workflows WHERE id ~ '^many[0-9]+$';
+
 -- What was undone is not gone on with.
 CREATE FUNCTION undoes(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN

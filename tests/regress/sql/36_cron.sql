@@ -124,7 +124,7 @@ BEGIN
     END LOOP;
 END $$;
 SELECT * FROM log;
-SELECT jobid, username, status, return_message FROM cron.job_run_details ORDER BY runid;
+SELECT jobid, username, status, return_message FROM cron.job_run_details ORDER BY jobid, runid;
 
 -- What a run says: the error, the number of rows; and it is not tried again.
 SELECT cron.schedule('fails', '0 0 1 1 *', 'SELECT 1/0');
@@ -144,7 +144,7 @@ SET SESSION AUTHORIZATION cron_bob;
 DELETE FROM cron.job_run_details WHERE end_time < now() + interval '1 day';
 RESET SESSION AUTHORIZATION;
 DELETE FROM cron.job_run_details WHERE status = 'failed';
-SELECT jobid, status FROM cron.job_run_details ORDER BY runid;
+SELECT jobid, status FROM cron.job_run_details ORDER BY jobid, runid;
 
 -- The time zone of jobs that are made from now on.
 SET cron.timezone = 'Europe/Berlin';

@@ -248,3 +248,46 @@ fn a_queue_is_its_roles_own() {
     bob.run("SELECT wf_signal('b1', 'go')");
     eventually(SOON, "bob's second one runs", || bob.status("b2") == "waiting");
 }
+
+#[test]
+fn workers_may_listen() {
+    use postgres::fallible_iterator::FallibleIterator;
+
+    let cluster = Cluster::new();
+    let (mut db, mut listener) = (cluster.admin(), cluster.admin());
+    db.run(
+        "CREATE FUNCTION asks(queue text) RETURNS jsonb LANGUAGE plpgsql AS $$
+         BEGIN RETURN wf_task('t', queue, retry => '{\"max_attempts\": 2, \"first_delay\": \"10 ms\"}'); END $$;
+         SELECT wf_queue('loud', max_running => 1, notify => true), wf_queue('quiet')",
+    );
+    listener.run("LISTEN pg_workflow");
+    let mut heard = |what: &str| {
+        let next = listener.notifications().timeout_iter(SOON).next().unwrap();
+        let notification = next.unwrap_or_else(|| panic!("nothing is heard when {what}"));
+        assert_eq!(
+            (notification.channel(), notification.payload()),
+            ("pg_workflow", "loud"),
+            "when {what}"
+        );
+    };
+    db.run("SELECT wf_start('asks', '{\"queue\": \"quiet\"}', id => 'q')");
+    eventually(SOON, "the quiet task waits", || db.count("wf.tasks WHERE id = 'q'") == 1);
+    db.run("SELECT wf_start('asks', '{\"queue\": \"loud\"}', id => 'a')");
+    heard("a task is put into it");
+    let claim = |db: &mut Client| db.one::<String>("SELECT task FROM wf_poll('loud')");
+    let task = claim(&mut db);
+    db.run(&format!("SELECT wf_fail('{task}', 'once more')"));
+    heard("the task gives its place back");
+    heard("it is to be done again");
+    let task = claim(&mut db);
+    db.run(&format!("SELECT wf_complete('{task}', '1')"));
+    heard("it is done, and another could be claimed");
+    db.run("SELECT wf_queue('loud', max_running => 0)");
+    heard("its limits change");
+    db.run("SELECT wf_queue('loud', notify => false)");
+    db.run("SELECT wf_start('asks', '{\"queue\": \"loud\"}', id => 'b')");
+    eventually(SOON, "the task waits", || db.count("wf.tasks WHERE id = 'b'") == 1);
+    drop(heard);
+    let more = listener.notifications().iter().count().unwrap();
+    assert_eq!(more, 0, "more was heard than was said");
+}

@@ -223,7 +223,9 @@ def fail(
     delay: Duration | None = None,
     sqlstate: str | None = None,
     detail: str | None = None,
+    counts: bool = True,
 ) -> Call:
+    """counts: as an attempt; else the task is handed back."""
     return _function(
         "wf_fail",
         {
@@ -233,6 +235,7 @@ def fail(
             "delay": interval(delay),
             "sqlstate": sqlstate,
             "detail": detail,
+            "counts": counts,
         },
     )
 

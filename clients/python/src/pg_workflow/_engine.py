@@ -297,16 +297,16 @@ class Engine:
         log.error("%s: %s", attempt, failure.message)
         await self._fail(attempt, failure)
 
-    async def _fail(self, attempt: Attempt, failure: TaskFailed) -> None:
+    async def _fail(self, attempt: Attempt, failure: TaskFailed, counts: bool = True) -> None:
         task = attempt.task
         # What the next attempt is to go on from.
         details = task._take_details()
         if details is None or await self._reports.heartbeat(task.token, details):
-            await self._reports.fail(task.token, failure)
+            await self._reports.fail(task.token, failure, counts)
 
     async def _hand_back(self, attempt: Attempt) -> None:
         log.warning("%s is handed back", attempt)
-        await self._fail(attempt, TaskFailed(f'worker "{self._options.name}" was stopped', delay=0))
+        await self._fail(attempt, TaskFailed(f'worker "{self._options.name}" was stopped'), counts=False)
 
     async def _refuse(self, attempt: Attempt) -> None:
         message = f'worker "{self._options.name}" has no task "{attempt.task.name}"'

@@ -47,7 +47,7 @@ class Reports:
         async with self._lock:
             return bool(await self._say(_calls.heartbeat(token, details)))
 
-    async def fail(self, token: str, failure: TaskFailed) -> None:
+    async def fail(self, token: str, failure: TaskFailed, counts: bool = True) -> None:
         call = _calls.fail(
             token,
             _text(failure.message),
@@ -55,6 +55,7 @@ class Reports:
             delay=failure.delay,
             sqlstate=failure.sqlstate,
             detail=None if failure.detail is None else _text(failure.detail),
+            counts=counts,
         )
         async with self._lock:
             try:
