@@ -271,7 +271,9 @@ fn workers_may_listen() {
         );
     };
     db.run("SELECT wf_start('asks', '{\"queue\": \"quiet\"}', id => 'q')");
-    eventually(SOON, "the quiet task waits", || db.count("wf.tasks WHERE id = 'q'") == 1);
+    eventually(SOON, "the quiet task waits", || {
+        db.count("wf.tasks WHERE id = 'q'") == 1
+    });
     db.run("SELECT wf_start('asks', '{\"queue\": \"loud\"}', id => 'a')");
     heard("a task is put into it");
     let claim = |db: &mut Client| db.one::<String>("SELECT task FROM wf_poll('loud')");
@@ -287,7 +289,6 @@ fn workers_may_listen() {
     db.run("SELECT wf_queue('loud', notify => false)");
     db.run("SELECT wf_start('asks', '{\"queue\": \"loud\"}', id => 'b')");
     eventually(SOON, "the task waits", || db.count("wf.tasks WHERE id = 'b'") == 1);
-    drop(heard);
     let more = listener.notifications().iter().count().unwrap();
     assert_eq!(more, 0, "more was heard than was said");
 }
