@@ -21,7 +21,7 @@ use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, guard, process, 
 use crate::store::branches::{self, Branch, LockedBranch};
 use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked, Status};
-use crate::store::{answers, home, inbox, queues, schedules, tasks, timers};
+use crate::store::{answers, home, inbox, queues, schedules, steps, tasks, timers};
 
 /// Takes batches for one role, and remembers from one to the next.
 pub(crate) struct Batcher {
@@ -40,6 +40,8 @@ pub(crate) struct Batcher {
     /// What has failed at its commit though it was alone in its transaction, and how often.
     trouble: Option<(Unit, u32)>,
     forced: Option<(Unit, PgError)>,
+    /// How far the run in trouble had come when its last turn in this process began.
+    stood: Option<(i64, i64)>,
     failures: u32,
 }
 
@@ -87,6 +89,7 @@ impl Batcher {
             last_single: None,
             trouble: None,
             forced: None,
+            stood: None,
             failures: 0,
         }
     }
@@ -458,6 +461,15 @@ impl Batcher {
             return settled();
         }
         let unit = (id, None);
+        if self.trouble.as_ref().is_some_and(|(other, _)| *other == unit) {
+            let stands = steps::stand(id);
+            let by_others = !self.recall.take_commits() && stands != self.stood;
+            if by_others && self.forced.take_if(|(other, _)| *other == unit).is_some() {
+                // Another executor has gone on with it meanwhile: the step that is next now has not failed.
+                self.trouble = None;
+            }
+            self.stood = stands;
+        }
         let forced = self.forced.take_if(|(other, _)| *other == unit).map(|(_, error)| error);
         let in_vain = self
             .trouble

@@ -289,6 +289,7 @@ impl Turn {
         });
         scope::across_commit(txn::commit_and_chain).unwrap_or_else(|error| guard::throw(error));
         self.commits += 1;
+        self.recall.note_commit();
         self.wrote = false;
         self.terms.steps = 0;
         let now = clock();

@@ -1,7 +1,7 @@
 //! What a process remembers from turn to turn. All of it is there to save time: a process that has forgotten it reads the
 //! tables and comes to the same end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 use pg_workflow_core::batch::Pace;
@@ -24,6 +24,7 @@ pub(crate) struct Recall {
     setback: RefCell<Option<Setback>>,
     command: RefCell<Option<Command>>,
     pauses: RefCell<Pauses>,
+    went_on: Cell<bool>,
 }
 
 /// Where the next claims are looked for. Rows that were served are deleted, but while somebody holds an old snapshot
@@ -75,6 +76,16 @@ struct Kept {
 }
 
 impl Recall {
+    /// A turn has committed in its middle.
+    pub(crate) fn note_commit(&self) {
+        self.went_on.set(true);
+    }
+
+    /// True if a turn has committed in its middle since the last call.
+    pub(crate) fn take_commits(&self) -> bool {
+        self.went_on.take()
+    }
+
     pub(crate) fn pace<T>(&self, f: impl FnOnce(&mut Pace) -> T) -> T {
         f(&mut self.pace.borrow_mut())
     }

@@ -4,6 +4,7 @@ use super::statement;
 use crate::pg::{Json, RunId, Timestamp};
 
 statement!(LOAD, "steps_load", UUID);
+statement!(STAND, "steps_stand", UUID);
 statement!(
     INSERT,
     "step_insert",
@@ -174,6 +175,11 @@ pub(crate) fn load(run: RunId) -> Vec<StepRow> {
         request: row.get(10),
         started_at: row.need(11),
     })
+}
+
+/// How far a run has come: calls recorded, and attempts made of them.
+pub(crate) fn stand(run: RunId) -> Option<(i64, i64)> {
+    STAND.first(&[&run], |row| (row.need(0), row.need(1)))
 }
 
 /// Appends to the history. `finished_at` is NULL for a step that is still open.
