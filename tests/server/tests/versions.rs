@@ -84,12 +84,13 @@ fn an_upgrade_in_the_middle_of_a_chain_does_no_step_twice() {
         "CREATE TABLE effects (n bigserial, what text);
          CREATE FUNCTION effect(what text) RETURNS void LANGUAGE sql AS $$ INSERT INTO effects (what) VALUES (what) $$",
     );
-    // Long enough to be met on its way, as a function that is replayed and as a procedure whose steps run in place.
+    // Long enough to be met on its way, as a function that is replayed and as a procedure whose steps run in place; at the
+    // latest where it sleeps.
     let function = |word: &str| {
         format!(
             "CREATE OR REPLACE FUNCTION chain_f(n int) RETURNS jsonb LANGUAGE plpgsql AS $$
              BEGIN
-                 FOR i IN 1..n LOOP PERFORM wf_step('link', 'effect', jsonb_build_object('what', i)); END LOOP;
+                 FOR i IN 1..n LOOP PERFORM wf_step('link', 'effect', jsonb_build_object('what', i)); IF i = n / 2 THEN PERFORM wf_sleep('1 s'); END IF; END LOOP;
                  RETURN to_jsonb('{word}'::text);
              END $$"
         )
@@ -98,7 +99,7 @@ fn an_upgrade_in_the_middle_of_a_chain_does_no_step_twice() {
         format!(
             "CREATE OR REPLACE PROCEDURE chain_p(n int, INOUT result jsonb) LANGUAGE plpgsql AS $$
              BEGIN
-                 FOR i IN 1..n LOOP CALL wf_step('link', 'effect', jsonb_build_object('what', i), result); END LOOP;
+                 FOR i IN 1..n LOOP CALL wf_step('link', 'effect', jsonb_build_object('what', i), result); IF i = n / 2 THEN PERFORM wf_sleep('1 s'); END IF; END LOOP;
                  result := to_jsonb('{word}'::text);
              END $$"
         )
