@@ -153,15 +153,21 @@ fn insert_hint(queue: i32, owner: Oid, priority: i32) {
 /// Serves a queue; or leaves a hint if another has it locked, for whoever is woken by the end of the other's transaction.
 pub(super) fn serve_or_postpone(queue: i32, owner: Oid, priority: i32) {
     if !serve(queue, owner) {
-        slots::set_contended();
-        if !serve(queue, owner) {
-            insert_hint(queue, owner, priority);
-        }
+        insert_hint(queue, owner, priority);
     }
 }
 
-/// Admits what may begin now of the steps and runs that wait in a queue; false if another has it locked. As the engine.
-pub(super) fn serve(id: i32, owner: Oid) -> bool {
+/// Admits what may begin now of the steps and runs that wait in a queue; false if another has it locked, who then wakes this
+/// role's executors at the end of its transaction. As the engine.
+pub(super) fn serve(queue: i32, owner: Oid) -> bool {
+    try_serve(queue, owner) || {
+        // Announced before the second look: it may have been let go of in between.
+        slots::set_contended();
+        try_serve(queue, owner)
+    }
+}
+
+fn try_serve(id: i32, owner: Oid) -> bool {
     let Some(mut queue) = queues::try_lock(id) else {
         return false;
     };
@@ -202,16 +208,7 @@ pub(super) fn serve(id: i32, owner: Oid) -> bool {
 
 fn admit(place: &Place, owner: Oid) {
     places::run(place);
-    make_ready(
-        Units {
-            run_id: place.run_id,
-            n: place.n,
-            first: place.item,
-            last: place.item,
-        },
-        owner,
-        i32::from(place.priority),
-    );
+    make_ready(place.unit().into(), owner, i32::from(place.priority));
 }
 
 pub(super) fn make_ready(units: Units, owner: Oid, priority: i32) {

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Json, Oid, PgError, clock};
 use crate::store::answers;
-use crate::store::branches::{self, Branch, Outcome};
+use crate::store::branches::{self, Outcome};
 use crate::store::places::{self, Place};
 use crate::store::queues::{self, Queue};
 use crate::store::runs::{self, Status};
@@ -42,11 +42,7 @@ fn drop_waiting(place: &Place, owner: Oid, error: &PgError) {
     let now = clock();
     // Who finds it locked looks again.
     hints::holding();
-    let unit = Branch {
-        run_id: place.run_id,
-        n: place.n,
-        item: place.item,
-    };
+    let unit = place.unit();
     if !place.inside {
         task::drop_waiting(place, owner, error, now);
     } else if place.n == 0 {

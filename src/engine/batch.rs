@@ -254,11 +254,7 @@ impl Batcher {
     /// left aside until the end of the other's transaction.
     fn serve(&mut self, queue: i32, tickets: &[Ticket], served: &mut Vec<Ticket>, alone: bool) -> bool {
         let unit = queues::unit(queue);
-        let done = admission::serve(queue, self.owner) || {
-            // Announced first: it may have been let go of in between.
-            slots::set_contended();
-            admission::serve(queue, self.owner)
-        };
+        let done = admission::serve(queue, self.owner);
         if done {
             served.extend(tickets.iter().filter(|ticket| ticket.branch == Some(unit)));
         } else if alone {

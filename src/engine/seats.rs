@@ -12,15 +12,12 @@ use crate::store::places::{self, Units};
 use crate::store::queues::{self, Queue};
 use crate::store::{dedup, runs};
 
-/// Longest key, in bytes: it stands in a btree index.
-const MAX_KEY: usize = 1024;
-
 /// What a call says of its queue, as it stands in its request.
 pub(crate) fn check(queue: &str, key: Option<&str>, dedup: Option<&str>) -> Result<(), Error> {
     check_text("queue", queue, 1024)?;
     for (name, text) in [("key", key), ("dedup", dedup)] {
         if let Some(text) = text {
-            check_text(name, text, MAX_KEY)?;
+            check_text(name, text, calls::MAX_KEY)?;
         }
     }
     Ok(())
@@ -119,17 +116,7 @@ pub(super) fn admits_run(run: &runs::Locked, now: Timestamp) -> bool {
         key: &of_run.key,
         by_client: false,
     };
-    seat.take(one(places::whole(run.run_id)), now)
-}
-
-/// A single step, or a run.
-pub(super) fn one(unit: Branch) -> Units {
-    Units {
-        run_id: unit.run_id,
-        n: unit.n,
-        first: unit.item,
-        last: unit.item,
-    }
+    seat.take(places::whole(run.run_id).into(), now)
 }
 
 /// Gives the place of a run back.
@@ -202,7 +189,7 @@ pub(super) fn admits_step(step: &LockedBranch, run: &runs::Locked, now: Timestam
         key: &text(step.request.as_ref(), "key").unwrap_or_default(),
         by_client: false,
     };
-    seat.take(one(step.branch), now)
+    seat.take(step.branch.into(), now)
 }
 
 /// An attempt of a step has ended, or it will not be made.

@@ -119,7 +119,7 @@ fn make_ready(run: &NewRun, seat: Option<&Seat>) {
             hints::timer(at);
         }
         None => match seat {
-            Some(seat) => seat.queue(seats::one(places::whole(run.run_id)), run.created_at),
+            Some(seat) => seat.queue(places::whole(run.run_id).into(), run.created_at),
             None => {
                 ready::insert(run.owner, run.priority, run.run_id);
                 hints::ready(run.owner);

@@ -47,6 +47,17 @@ pub(crate) struct Place {
     pub(crate) inside: bool,
 }
 
+impl Place {
+    /// What it is the place of, unless that is a task.
+    pub(crate) fn unit(&self) -> Branch {
+        Branch {
+            run_id: self.run_id,
+            n: self.n,
+            item: self.item,
+        }
+    }
+}
+
 fn read(queue_id: i32) -> impl Fn(&Row) -> Place {
     move |row| Place {
         run_id: row.need(0),
@@ -135,6 +146,17 @@ pub(crate) struct Units {
     pub(crate) n: i32,
     pub(crate) first: i32,
     pub(crate) last: i32,
+}
+
+impl From<Branch> for Units {
+    fn from(unit: Branch) -> Self {
+        Self {
+            run_id: unit.run_id,
+            n: unit.n,
+            first: unit.item,
+            last: unit.item,
+        }
+    }
 }
 
 /// A run as it stands in a queue.
