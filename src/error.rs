@@ -26,6 +26,9 @@ pub(crate) enum Error {
     },
     #[error("{name} must be {expected}")]
     WrongArgument { name: &'static str, expected: String },
+    /// Of an age at which something is removed.
+    #[error("{0} must not be negative")]
+    NegativeAge(&'static str),
     #[error("{first} and {second} cannot be given together")]
     Together { first: &'static str, second: &'static str },
     #[error("{given} cannot be given without {with}")]
@@ -248,6 +251,7 @@ impl Error {
             NullArgument(_) => b"22004",
             EmptyArgument { .. }
             | WrongArgument { .. }
+            | NegativeAge(_)
             | Together { .. }
             | OnlyTogether { .. }
             | Options(_)
@@ -361,6 +365,7 @@ impl Error {
             WrongSchedule { .. } => {
                 "Give a cron expression ('0 3 * * *'), an interval ('every 15 minutes'), a time ('at 2030-12-24 18:00') or a query that returns the next times.".into()
             }
+            NegativeAge(_) => "To keep instances for ever, give a long time: '1000 years'.".into(),
             UnknownZone(_) => "The view pg_timezone_names lists the names.".into(),
             AmbiguousSchedule { .. } => "Pass owner => ...".into(),
             OwnersSchedule(_) => {

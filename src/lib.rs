@@ -61,9 +61,14 @@ extension_sql_file!(
     requires = ["command_tables"]
 );
 extension_sql_file!(
+    "../sql/tables/68_retention.sql",
+    name = "retention_tables",
+    requires = ["schedule_tables"]
+);
+extension_sql_file!(
     "../sql/functions/10_client.sql",
     name = "client",
-    requires = ["schedule_tables"]
+    requires = ["retention_tables"]
 );
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
 extension_sql_file!(
@@ -91,7 +96,16 @@ extension_sql_file!(
     name = "versions",
     requires = ["cache"]
 );
-extension_sql_file!("../sql/functions/60_check.sql", name = "check", requires = ["versions"]);
+extension_sql_file!(
+    "../sql/functions/51_retention.sql",
+    name = "retention",
+    requires = ["versions"]
+);
+extension_sql_file!(
+    "../sql/functions/60_check.sql",
+    name = "check",
+    requires = ["retention"]
+);
 extension_sql_file!(
     "../sql/functions/61_triggers.sql",
     name = "triggers",
@@ -147,9 +161,14 @@ extension_sql_file!(
     requires = ["task_views"]
 );
 extension_sql_file!(
+    "../sql/views/25_retention.sql",
+    name = "retention_views",
+    requires = ["schedule_views"]
+);
+extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",
-    requires = ["schedule_views"],
+    requires = ["retention_views"],
     finalize
 );
 

@@ -8,6 +8,7 @@ mod inside;
 mod operate;
 mod operations;
 mod parallel;
+mod retention;
 mod schedules;
 mod tasks;
 mod test;

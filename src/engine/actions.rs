@@ -18,6 +18,11 @@ pub(crate) fn record(
     reason: Option<&str>,
     detail: Option<&serde_json::Value>,
 ) {
+    record_json(name, by, subject, reason, detail.map(Json::from_value));
+}
+
+/// As [`record`], with a detail that has values of users in it.
+pub(crate) fn record_json(name: &str, by: Oid, subject: Option<Subject>, reason: Option<&str>, detail: Option<Json>) {
     actions::insert(&Action {
         at: clock(),
         by,
@@ -25,6 +30,6 @@ pub(crate) fn record(
         name,
         run: subject.map(|subject| (subject.run_id, subject.id)),
         reason,
-        detail: detail.map(Json::from_value),
+        detail,
     });
 }

@@ -61,8 +61,10 @@ pub(crate) fn complete(
             id,
             owner: run.owner,
         };
-        let detail = json!({ "n": call.n, "kind": call.kind.name(), "step": call.name, "result": result.to_value() });
-        actions::record(action, caller, Some(subject), reason, Some(&detail));
+        let detail = json!({ "n": call.n, "kind": call.kind.name(), "step": call.name });
+        let result = Json::object(&[("result", Some(result.to_text()))]);
+        let detail = Json::from_value(&detail).merge(&result);
+        actions::record_json(action, caller, Some(subject), reason, Some(detail));
         Ok(call.name)
     })
 }

@@ -19,6 +19,7 @@ pub(crate) mod places;
 pub(crate) mod queues;
 pub(crate) mod ready;
 pub(crate) mod remarks;
+pub(crate) mod retention;
 pub(crate) mod runs;
 pub(crate) mod schedules;
 pub(crate) mod steps;
