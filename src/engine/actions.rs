@@ -1,5 +1,6 @@
 //! The record of what operators do, written in the transaction that does it.
 
+use crate::error::Error;
 use crate::pg::{Json, Oid, RunId, clock};
 use crate::store::actions::{self, Action};
 
@@ -8,6 +9,19 @@ pub(crate) struct Subject<'a> {
     pub(crate) run_id: RunId,
     pub(crate) id: &'a str,
     pub(crate) owner: Oid,
+}
+
+/// Refuses a reason that is no remark any more.
+pub(crate) fn check_reason(reason: Option<&str>) -> Result<(), Error> {
+    const LIMIT: usize = 10_000;
+    match reason.map(str::len) {
+        Some(bytes) if bytes > LIMIT => Err(Error::TooLong {
+            name: "reason",
+            bytes,
+            limit: LIMIT,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Records what `by` has done, to one instance or (`None`) to several. As the engine.

@@ -23,6 +23,7 @@ pub(crate) fn complete(
     reason: Option<&str>,
 ) -> Result<String, Error> {
     step::check_size(Some(result), || "result of the call".to_owned())?;
+    actions::check_reason(reason)?;
     let caller = scope::current_user();
     scope::as_engine(|| {
         let run_id = find(id, caller)?.run_id;

@@ -29,3 +29,15 @@ SELECT pg_catalog.pg_extension_config_dump('wf_internal.sweeps', '');
 INSERT INTO wf_internal.retention_rules (set_at, completed, set_by)
     SELECT pg_catalog.now(), 31557600000000000, n.nspowner::pg_catalog.regrole
     FROM pg_catalog.pg_namespace n WHERE n.nspname = 'wf_internal';
+
+-- Autovacuum: why, is said in sql/tables.
+ALTER TABLE wf_internal.runs SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_limit = 2000);
+ALTER TABLE wf_internal.steps SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_limit = 2000);
+ALTER TABLE wf_internal.branches SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_limit = 2000);
+ALTER TABLE wf_internal.signals SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_limit = 2000);
+ALTER TABLE wf_internal.tasks SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_limit = 2000);
+ALTER TABLE wf_internal.ready SET (autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE wf_internal.timers SET (autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE wf_internal.controls SET (autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE wf_internal.answers SET (autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE wf_internal.task_queue SET (autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
