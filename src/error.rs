@@ -370,9 +370,7 @@ impl Error {
             }
             UnknownSchedule(_) => "wf.schedules lists those that you may see.".into(),
             UnknownTask => "Pass the task as wf_poll has returned it; it goes with its workflow instance.".into(),
-            NoSuchFunction(_) => "Functions are looked up by the search_path: is it set, or the name qualified?".into(),
-            NoExecute(_) => "Its owner may GRANT EXECUTE on it.".into(),
-            TooLong { .. } => "Data belongs into inputs, results and payloads.".into(),
+            NoSuchFunction(name) if !name.contains('.') => "Functions are looked up by the search_path: is it set, or the name qualified?".into(),
             NegativeAge(_) => "To keep instances for ever, give a long time: '1000 years'.".into(),
             UnknownZone(_) => "The view pg_timezone_names lists the names.".into(),
             AmbiguousSchedule { .. } => "Pass owner => ...".into(),

@@ -13,10 +13,11 @@ CREATE VIEW wf.retention WITH (security_barrier) AS
            pg_catalog.justify_hours((f.facts->>'retention')::bigint * interval '1 microsecond') AS retention,
            (SELECT pg_catalog.count(*) FROM wf_internal.retention_rules) AS rules,
            s.swept_at, s.next_at,
-           greatest(pg_catalog.now() - s.next_at, interval '0') AS behind,
+           CASE WHEN (f.facts->>'purge')::boolean AND wf_internal.is_home()
+                THEN greatest(pg_catalog.now() - s.next_at, interval '0') END AS behind,
            coalesce(s.last_removed, 0) AS last_removed, coalesce(s.removed, 0) AS removed
     FROM (SELECT wf_internal.facts() AS facts) AS f
     LEFT JOIN wf_internal.sweeps s ON true;
-COMMENT ON VIEW wf.retention IS 'the background purge: the age at which instances are removed where no rule says another (NULL: never), when it last came to its end, when it is due next, how long it has been due, and how many runs it has removed';
+COMMENT ON VIEW wf.retention IS 'the background purge: the age at which instances are removed where no rule says another (NULL: never), when it last came to its end, when it is due next, how long it has been due (NULL: it is switched off, or waits for wf_adopt()), and how many runs it has removed';
 
 GRANT SELECT ON wf.retention_rules, wf.retention TO PUBLIC;

@@ -113,7 +113,7 @@ pub(crate) fn note_ended(at: Timestamp, next: Option<Timestamp>) {
     ENDED.run(&[&at, &next]);
 }
 
-/// Notes when the next sweep is due.
-pub(crate) fn note_due(next: Timestamp) {
+/// Notes when the next sweep is due; `None`: nothing comes of age.
+pub(crate) fn note_due(next: Option<Timestamp>) {
     DUE.run(&[&next]);
 }

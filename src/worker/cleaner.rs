@@ -129,7 +129,7 @@ impl Cleaner {
         if self.next.is_none()
             && let Some(due) = due
             && self.sweep.is_none()
-            && let Err(error) = txn::transaction(|| scope::as_engine(|| retention::note_due(due)))
+            && let Err(error) = txn::transaction(|| scope::as_engine(|| retention::note_due(Some(due))))
         {
             errdata::log(error);
         }
@@ -152,7 +152,10 @@ impl Cleaner {
         if !more {
             match self.sweep.take() {
                 Some(sweep) => self.end(&sweep),
-                None => self.next = None,
+                None => {
+                    self.next = None;
+                    retention::note_due(None);
+                }
             }
         }
     }

@@ -148,7 +148,7 @@ fn rules_count_for_whose_they_are() {
     // Nothing is taken while it is switched off, or where the rows are not at home.
     set(&mut db, "background_purge", "off");
     eventually(SOON, "it is off", || {
-        !db.one::<bool>("SELECT enabled FROM wf.retention")
+        db.one::<bool>("SELECT NOT enabled AND behind IS NULL FROM wf.retention")
     });
     db.run("SELECT wf_retention(completed => '0')");
     let kept = |db: &mut Client| {
