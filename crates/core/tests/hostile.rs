@@ -175,11 +175,11 @@ proptest! {
     }
 }
 
-/// A parser that is quadratic would take minutes for these, and one that recurses would end the process.
+/// A parser that is quadratic would take some minutes for these, and one that recurses would end the process.
 #[test]
 fn long_and_deep_texts() {
     const LIMIT: Duration = Duration::from_secs(60);
-    const TIMES: usize = 100_000;
+    const TIMES: usize = 30_000;
     let pieces = [
         "/*",
         "$a$",

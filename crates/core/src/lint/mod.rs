@@ -285,6 +285,9 @@ impl<'a> At<'a> {
     }
 }
 
+/// Tokens among which what belongs together is looked for: a text of nothing but beginnings would take quadratic time.
+const NEAR: usize = 1000;
+
 /// The arguments of a call, up to its closing parenthesis.
 fn arguments(tokens: &[Token]) -> Vec<&[Token]> {
     let mut found = Vec::new();
@@ -292,6 +295,7 @@ fn arguments(tokens: &[Token]) -> Vec<&[Token]> {
     for (i, token) in tokens
         .iter()
         .enumerate()
+        .take(NEAR)
         .filter(|(_, token)| token.kind == Kind::Symbol)
     {
         match token.text.as_str() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{At, Read};
+use super::{At, NEAR, Read};
 use crate::lexer::{Kind, Token};
 
 /// Functions whose syntax has a FROM in their parentheses.
@@ -117,7 +117,7 @@ pub(super) fn reads(tokens: &[Token]) -> Vec<Read> {
 
 /// True if the FROM at `from` is one of FETCH, MOVE, COPY or REVOKE.
 fn is_cursor(tokens: &[Token], from: usize) -> bool {
-    (0..from)
+    (from.saturating_sub(NEAR)..from)
         .rev()
         .map(|i| At { tokens, i })
         .find(|at| at.begins_statement())
@@ -134,7 +134,7 @@ fn common_tables(tokens: &[Token]) -> BTreeSet<String> {
     for (i, token) in tokens.iter().enumerate().filter(|(_, token)| token.is_name()) {
         let mut rest = &tokens[i + 1..];
         if rest.first().is_some_and(|t| t.is_symbol("(")) {
-            let Some(end) = rest.iter().position(|t| t.is_symbol(")")) else {
+            let Some(end) = rest.iter().take(NEAR).position(|t| t.is_symbol(")")) else {
                 continue;
             };
             rest = &rest[end + 1..];
