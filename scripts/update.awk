@@ -12,7 +12,7 @@
 #   what is gone         dropped, last
 #   anything else        must stand in UPDATES word for word
 #
-# Statements are compared without comments and with white space as one space, outside of quotes.
+# Statements are compared without comments, and white space counts as one space, or as none inside of parentheses.
 
 function fail(text) {
     print FILENAME ":" FNR ": " text >"/dev/stderr"
@@ -41,12 +41,27 @@ function creates(text) {
 function plain(text) {
     raw = raw text
     gsub(/[ \t\n]+/, " ", text)
+    gsub(/\( /, "(", text)
+    gsub(/ \)/, ")", text)
+    if (norm ~ /[ (]$/) sub(/^ /, "", text)
+    if (text ~ /^\)/) sub(/ $/, "", norm)
     norm = norm text
 }
 
 function quoted(text) {
     raw = raw text
     norm = norm text
+}
+
+# In the body of a BEGIN ATOMIC function, which has statements of its own.
+function inside_body(    words, n, i, open) {
+    if (norm !~ / BEGIN ATOMIC /) return 0
+    n = split(norm, words, /[^A-Za-z_]+/)
+    for (i = 1; i <= n; i++) {
+        if (words[i] == "ATOMIC" || words[i] == "CASE") open++
+        else if (words[i] == "END") open--
+    }
+    return open > 0
 }
 
 # Of a function's declaration: what CREATE OR REPLACE cannot change.
@@ -58,7 +73,6 @@ function shape(text) {
 
 function statement(    text, signature, what) {
     text = trimmed(norm)
-    gsub(/  +\)/, " )", text)
     what = trimmed(raw)
     raw = norm = ""
     if (text == "") return
@@ -119,7 +133,8 @@ function statement(    text, signature, what) {
             if (token == "--") {
                 plain("\n")
                 break
-            } else if (token == ";") statement()
+            } else if (token == ";" && inside_body()) plain(token)
+            else if (token == ";") statement()
             else {
                 quote = token == "/*" ? "*/" : token
                 if (token != "/*") quoted(token)

@@ -20,6 +20,7 @@ pub(crate) mod define;
 pub(crate) mod fork;
 pub(crate) mod history;
 mod in_place;
+pub(crate) mod installed;
 mod limits;
 pub(crate) mod map;
 pub(crate) mod observe;
