@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests, or the tiers named: scripts/test.sh [lint|core|regress|isolation|server|clients...]
+# All tests, or the tiers named: scripts/test.sh [lint|core|regress|isolation|server|package|clients...]
 #   TEST_PROFILE=release   the build that the server tiers test (default: debug)
 # A tier is a command whose output ends with its counts; the output is kept in target/test/TIER.log.
 set -euo pipefail
@@ -7,7 +7,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$REPO"
 
-TIERS=(lint core regress isolation server clients)
+TIERS=(lint core regress isolation server package clients)
 passed=0 failed=0
 
 tier_exists() {
@@ -16,6 +16,7 @@ tier_exists() {
         regress) compgen -G 'tests/regress/sql/*.sql' >/dev/null ;;
         isolation) compgen -G 'tests/isolation/specs/*.spec' >/dev/null ;;
         server) [[ -f tests/server/Cargo.toml ]] ;;
+        package) [[ -x tests/package/run.sh ]] ;;
         clients) [[ -x clients/test.sh ]] ;;
         *) die "no such tier: $1 (there are: ${TIERS[*]})" ;;
     esac
@@ -32,6 +33,8 @@ tier_command() {
         # What the documentation promises is tested here too.
         # Tests mostly wait; a few at a time find each other's processes on the same cores, as in real life.
         server) RUST_TEST_THREADS=3 CARGO_TARGET_DIR=$REPO/target cargo test --no-fail-fast --manifest-path tests/server/Cargo.toml ;;
+        # Of the build that the other tiers test.
+        package) tests/package/run.sh ;;
         clients) clients/test.sh ;;
     esac
 }

@@ -367,6 +367,16 @@ impl Cluster {
         &self.dir
     }
 
+    /// A program that is to connect to a database of this server.
+    pub fn tool(&self, name: &str, database: &str) -> Command {
+        let mut command = program(name);
+        command
+            .arg("-h")
+            .arg(&self.dir)
+            .args(["-U", "postgres", "-d", database]);
+        command
+    }
+
     pub fn try_connect(&self, database: &str, user: &str) -> Result<Client, postgres::Error> {
         // A test may fail, but not hang.
         Client::configure()

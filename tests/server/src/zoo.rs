@@ -211,19 +211,12 @@ pub fn fill(db: &mut Client) -> String {
 /// All rows of the tables of the extension that are dumped, with where its sequences stand.
 pub fn snapshot(db: &mut Client) -> BTreeMap<String, Vec<Value>> {
     let members: Vec<String> = db.all(
-        "SELECT c.oid::regclass::text FROM pg_extension e, unnest(e.extconfig) WITH ORDINALITY AS m(oid, n)
-         JOIN pg_class c ON c.oid = m.oid WHERE e.extname = 'pg_workflow' ORDER BY 1",
+        "SELECT CASE c.relkind WHEN 'S' THEN '(SELECT last_value, is_called FROM ' || c.oid::regclass || ')' ELSE c.oid::regclass::text END
+         FROM pg_extension e JOIN pg_class c ON c.oid = ANY (e.extconfig) WHERE e.extname = 'pg_workflow'",
     );
     assert!(members.len() > 30, "{members:?}");
-    let rows = |db: &mut Client, table: &String| {
-        db.all(&format!(
-            "SELECT to_jsonb(t) - 'log_cnt' FROM {table} t ORDER BY to_jsonb(t)"
-        ))
-    };
-    members
-        .into_iter()
-        .map(|table| (table.clone(), rows(db, &table)))
-        .collect()
+    let mut rows = |from: &String| db.all(&format!("SELECT to_jsonb(t) FROM {from} AS t ORDER BY to_jsonb(t)"));
+    members.iter().map(|from| (from.clone(), rows(from))).collect()
 }
 
 /// What a user sees of them.
@@ -371,5 +364,44 @@ pub fn finish(db: &mut Client, token: &str) {
     assert_eq!(
         db.count("wf.workflows WHERE finished_at IS NULL AND id <> 'named 2'"),
         0
+    );
+}
+
+/// Loads what is in `source`, a database of the present version, into `db` of an older one, as far as that has columns for it.
+pub fn carry_over(cluster: &Cluster, source: &mut Client, db: &mut Client) {
+    let [from, name]: [String; 2] = [&mut *source, &mut *db].map(|db| db.one("SELECT current_database()::text"));
+    let dump = cluster.socket().join(format!("{name}.sql"));
+    // The extension is there: its members are left as they are.
+    check(
+        cluster
+            .tool("pg_dump", &from)
+            .args(["--exclude-table-data=wf_internal.*", "-f"])
+            .arg(&dump),
+    );
+    check(
+        cluster
+            .tool("psql", &name)
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
+            .arg(&dump),
+    );
+    let columns = "SELECT c.oid::regclass || ' (' || string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) || ')'
+                   FROM pg_extension e JOIN pg_class c ON c.oid = ANY (e.extconfig) AND c.relkind = 'r'
+                   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                   WHERE e.extname = 'pg_workflow' GROUP BY c.oid";
+    let file = cluster.socket().join(format!("{name}.copy"));
+    for table in db.all::<String>(columns) {
+        source.run(&format!("COPY {table} TO '{}'", file.display()));
+        db.run(&format!("COPY {table} FROM '{}'", file.display()));
+    }
+    for sequence in db.all::<String>(
+        "SELECT c.oid::regclass::text FROM pg_extension e JOIN pg_class c ON c.oid = ANY (e.extconfig) AND c.relkind = 'S'
+         WHERE e.extname = 'pg_workflow'",
+    ) {
+        let last: Option<i64> = source.one(&format!("SELECT CASE WHEN is_called THEN last_value END FROM {sequence}"));
+        db.run(&format!("SELECT setval('{sequence}', {})", last.map_or("1, false".to_owned(), |last| last.to_string())));
+    }
+    db.run(
+        "DELETE FROM wf_internal.home;
+         INSERT INTO wf_internal.home SELECT i.id, d.oid FROM wf_internal.installation i, pg_database d WHERE d.datname = current_database()",
     );
 }

@@ -110,51 +110,6 @@ fn an_update_leaves_what_a_new_installation_has() {
     }
 }
 
-/// Loads what is in `source`, a database of the present version, into `db` of an older one, as far as that has columns for it.
-fn carry_over(cluster: &Cluster, source: &mut Client, db: &mut Client, name: &str) {
-    let dump = cluster.socket().join(format!("{name}.sql"));
-    let connection = |program_name: &str, database: &str| {
-        let mut command = program(program_name);
-        command
-            .arg("-h")
-            .arg(cluster.socket())
-            .args(["-U", "postgres", "-d", database]);
-        command
-    };
-    let from: String = source.one("SELECT current_database()::text");
-    // The extension is there: its members are left as they are.
-    check(
-        connection("pg_dump", &from)
-            .args(["--exclude-table-data=wf_internal.*", "-f"])
-            .arg(&dump),
-    );
-    check(
-        connection("psql", name)
-            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
-            .arg(&dump),
-    );
-    let columns = "SELECT c.oid::regclass || ' (' || string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) || ')'
-                   FROM pg_extension e JOIN pg_class c ON c.oid = ANY (e.extconfig) AND c.relkind = 'r'
-                   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-                   WHERE e.extname = 'pg_workflow' GROUP BY c.oid";
-    let file = cluster.socket().join(format!("{name}.copy"));
-    for table in db.all::<String>(columns) {
-        source.run(&format!("COPY {table} TO '{}'", file.display()));
-        db.run(&format!("COPY {table} FROM '{}'", file.display()));
-    }
-    for sequence in db.all::<String>(
-        "SELECT c.oid::regclass::text FROM pg_extension e JOIN pg_class c ON c.oid = ANY (e.extconfig) AND c.relkind = 'S'
-         WHERE e.extname = 'pg_workflow'",
-    ) {
-        let last: Option<i64> = source.one(&format!("SELECT CASE WHEN is_called THEN last_value END FROM {sequence}"));
-        db.run(&format!("SELECT setval('{sequence}', {})", last.map_or("1, false".to_owned(), |last| last.to_string())));
-    }
-    db.run(
-        "DELETE FROM wf_internal.home;
-         INSERT INTO wf_internal.home SELECT i.id, d.oid FROM wf_internal.installation i, pg_database d WHERE d.datname = current_database()",
-    );
-}
-
 #[test]
 fn instances_in_flight_go_on_after_an_update_and_not_before() {
     let cluster = Cluster::bare(&["shared_preload_libraries = 'pg_workflow'"]);
@@ -169,7 +124,7 @@ fn instances_in_flight_go_on_after_an_update_and_not_before() {
         cluster.logged("its schema is of version 0.1.0, the library of version"),
         1
     );
-    carry_over(&cluster, &mut source, &mut db, "old");
+    zoo::carry_over(&cluster, &mut source, &mut db);
     zoo::make_due(&mut db);
 
     // Nothing is run, and nothing is written by what does not know these tables; looking is possible.
