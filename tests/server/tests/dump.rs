@@ -283,6 +283,73 @@ fn a_dump_of_a_release_is_restored_as_the_present_version() {
 }
 
 #[test]
+fn a_newer_major_version_takes_over() {
+    let Some(older) = older_bindir() else { return };
+    const PRELOAD: &[&str] = &["shared_preload_libraries = 'pg_workflow'"];
+    const BARE: &[&str] = &["shared_preload_libraries = ''"];
+    let old = Cluster::of(&older, PRELOAD);
+    old.admin().run(zoo::ROLES);
+    let mut source = old.database("source");
+    let token = zoo::fill(&mut source);
+    let states = zoo::states(&mut source);
+
+    // By a dump, taken with the newer program, as Postgres advises.
+    let new = Cluster::bare(PRELOAD);
+    new.admin().run(zoo::ROLES);
+    let file = new.socket().join("dump");
+    check(old.tool("pg_dump", "source").args(["-Fc", "-f"]).arg(&file));
+    let mut copy = [("copy", create(&new, "copy"))];
+    check(new.tool("pg_restore", "copy").args(["-e", "-j", "2"]).arg(&file));
+    assert_eq!(zoo::states(&mut copy[0].1), states);
+    zoo::make_due(&mut copy[0].1);
+    stays_as_it_is(&mut copy);
+    copy[0].1.run("SELECT wf_adopt()");
+    zoo::finish(&mut copy[0].1, &token);
+
+    // By pg_upgrade. What falls due meanwhile is run by nobody, though both servers load the library.
+    drop(source);
+    old.configure(BARE);
+    old.restart();
+    let mut source = old.connect("source", "postgres");
+    zoo::make_due(&mut source);
+    let rows = zoo::snapshot(&mut source);
+    drop(source);
+    old.configure(PRELOAD);
+    old.stop(Stop::Fast);
+    let upgraded = Cluster::bare(PRELOAD);
+    upgraded.stop(Stop::Fast);
+    let output = check(
+        program("pg_upgrade")
+            .args(["-U", "postgres", "-b"])
+            .arg(&older)
+            .arg("-B")
+            .arg(bindir())
+            .arg("-d")
+            .arg(old.data())
+            .arg("-D")
+            .arg(upgraded.data())
+            .arg("-s")
+            .arg(upgraded.socket()),
+    );
+    eprintln!("{}", String::from_utf8_lossy(&output.stdout));
+    upgraded.configure(BARE);
+    upgraded.start();
+    let mut db = upgraded.connect("source", "postgres");
+    let kept = zoo::snapshot(&mut db);
+    for (table, rows) in &rows {
+        assert_eq!(&kept[table], rows, "{table}");
+    }
+    db.run("ALTER ROLE zoo_late LOGIN");
+    drop(db);
+    upgraded.configure(PRELOAD);
+    upgraded.restart();
+    // It is the same database, not a copy of it: it goes on by itself.
+    let mut db = upgraded.connect("source", "postgres");
+    zoo::finish(&mut db, &token);
+    assert_eq!(db.count("wf_health() WHERE NOT ok"), 0);
+}
+
+#[test]
 fn a_standby_runs_nothing_until_it_is_promoted() {
     let primary = Cluster::new();
     let mut db = primary.admin();

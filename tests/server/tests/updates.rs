@@ -204,6 +204,27 @@ fn an_update_sends_executors_away_between_two_batches() {
     assert_eq!(db.count("wf.steps WHERE attempt > 1"), 0);
 }
 
+#[test]
+fn meta_json_is_what_pgxn_asks_for() {
+    let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let text = |file: &str| std::fs::read_to_string(root.join(file)).unwrap();
+    let meta: Value = serde_json::from_str(&text("META.json")).unwrap();
+    for key in ["name", "abstract", "version", "maintainer", "license", "provides", "meta-spec"] {
+        assert!(!meta[key].is_null(), "{key} is required");
+    }
+    assert_eq!(meta["license"], json!("postgresql"));
+    assert_eq!(meta["meta-spec"]["version"], json!("1.0.0"));
+    let cargo = text("Cargo.toml");
+    let version = cargo.lines().find_map(|line| line.strip_prefix("version = ")).unwrap();
+    assert_eq!(meta["version"].to_string(), version);
+    for (name, provided) in meta["provides"].as_object().unwrap() {
+        assert_eq!(provided["version"], meta["version"], "{name}");
+        for file in ["file", "docfile"] {
+            assert!(root.join(provided[file].as_str().unwrap()).is_file(), "{name}: {file}");
+        }
+    }
+}
+
 /// What a made-up extension of two versions puts into schema x: the script that leads from one to the other is made as ours is.
 fn made_script(cluster: &Cluster, release: &str, updates: &str, sources: &str) -> Result<String, String> {
     let write = |name: &str, text: &str| {
