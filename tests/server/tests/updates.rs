@@ -209,7 +209,15 @@ fn meta_json_is_what_pgxn_asks_for() {
     let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let text = |file: &str| std::fs::read_to_string(root.join(file)).unwrap();
     let meta: Value = serde_json::from_str(&text("META.json")).unwrap();
-    for key in ["name", "abstract", "version", "maintainer", "license", "provides", "meta-spec"] {
+    for key in [
+        "name",
+        "abstract",
+        "version",
+        "maintainer",
+        "license",
+        "provides",
+        "meta-spec",
+    ] {
         assert!(!meta[key].is_null(), "{key} is required");
     }
     assert_eq!(meta["license"], json!("postgresql"));
