@@ -9,7 +9,8 @@
 #
 #   functions, views     replaced; a function whose parameters or result differ is dropped first, which CREATE OR REPLACE asks for
 #   comments, grants     run; those of a function that was dropped, too
-#   what is gone         dropped, last
+#   what is gone         dropped, last, unless UPDATES does so
+#   SET                  run, if anything behind it is
 #   anything else        must stand in UPDATES word for word
 #
 # Statements are compared without comments, and white space counts as one space, or as none inside of parentheses.
@@ -162,20 +163,27 @@ function concerns_dropped(text,    i, signature) {
     return 0
 }
 
-function run(text) { printf "%s;\n\n", text }
+function run(text) {
+    # What SET says is for the statements behind it.
+    if (setting != said) printf "%s;\n\n", said = setting
+    printf "%s;\n\n", text
+}
 
 END {
     if (failed) exit 1
     if (quote != "" || trimmed(norm) != "") fail("a statement does not end")
+    for (i in known)
+        if (("DROP " known[i]) in updated) dropped[i] = known[i]
     for (i = 1; i <= n; i++) {
         text = compared[i]
-        if (last[i]) run(source[i])
+        if (text ~ /^SET /) setting = source[i]
+        else if (last[i]) run(source[i])
         else if (creates(text)) {
             if (kind == "FUNCTION" || kind == "PROCEDURE") {
                 if (!(i in known)) fail(kind " " name " has no comment")
             }
             if (i in dropped) {
-                run("DROP " dropped[i])
+                if (!(("DROP " dropped[i]) in updated)) run("DROP " dropped[i])
                 run(source[i])
             } else if (!(text in released)) {
                 replaces = kind == "TRIGGER" || (i in known && known[i] in old_shape)

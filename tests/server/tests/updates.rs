@@ -271,6 +271,8 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION x.result() IS 'result';
 REVOKE ALL ON FUNCTION x.result() FROM PUBLIC;
+CREATE FUNCTION x.by_hand() RETURNS integer LANGUAGE sql AS 'SELECT 1';
+COMMENT ON FUNCTION x.by_hand() IS 'by hand';
 CREATE PROCEDURE x.gone() LANGUAGE sql AS '';
 COMMENT ON PROCEDURE x.gone() IS 'gone';
 CREATE VIEW x.v AS SELECT a FROM x.t;
@@ -282,12 +284,13 @@ GRANT SELECT ON x.v TO PUBLIC;
 "#;
 
 /// The update's part of [`CHANGED`].
-const UPDATES: &str = "ALTER TABLE x.t ADD b text; CREATE TABLE x.u (a integer);\n";
+const UPDATES: &str = "ALTER TABLE x.t ADD b text; CREATE TABLE x.u (a integer); DROP FUNCTION x.by_hand();\n";
 
 const CHANGED: &str = r#"
 CREATE TABLE x.u (
     a integer
 );
+SET search_path = pg_catalog;
 CREATE FUNCTION x.same() RETURNS integer
     LANGUAGE sql AS $$ SELECT 1; -- ; $$;
 COMMENT ON FUNCTION x.same() IS 'it''s; the same';
@@ -302,7 +305,10 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION x.result() IS 'result';
 REVOKE ALL ON FUNCTION x.result() FROM PUBLIC;
-CREATE VIEW x.v AS SELECT a, b FROM x.t;
+CREATE FUNCTION x.by_hand() RETURNS integer LANGUAGE sql AS 'SELECT 1';
+COMMENT ON FUNCTION x.by_hand() IS 'by hand';
+SET search_path = x;
+CREATE VIEW x.v AS SELECT a, b FROM t;
 CREATE FUNCTION x.write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
 COMMENT ON FUNCTION x.write() IS 'write';
 CREATE TRIGGER write INSTEAD OF INSERT OR DELETE ON x.v FOR EACH ROW EXECUTE FUNCTION x.write();
@@ -321,6 +327,7 @@ fn update_scripts_are_made_from_what_differs() {
         cluster.admin().run(&format!("CREATE DATABASE {name}"));
         let mut db = cluster.connect(name, "postgres");
         scripts.iter().for_each(|script| db.run(script));
+        db.run("RESET search_path");
         db.all(facts)
     };
     let update = made_script(&cluster, RELEASE, UPDATES, CHANGED).unwrap();
