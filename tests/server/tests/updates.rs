@@ -19,7 +19,8 @@ const CATALOGUE: &str = r#"
     SELECT format('extension %s %s', e.extname, e.extversion) FROM extension e
     UNION ALL SELECT format('member %s', pg_describe_object(classid, objid, objsubid)) FROM member
     UNION ALL SELECT format('dumped %s %L', c::regclass, e.extcondition[n]) FROM extension e, unnest(e.extconfig) WITH ORDINALITY AS d(c, n)
-    UNION ALL SELECT format('relation %s %s %s %s %s', r.oid::regclass, r.relkind, r.relpersistence, r.reloptions, r.relrowsecurity) FROM relation r
+    UNION ALL SELECT format('relation %s %s %s %s %s', r.oid::regclass, r.relkind, r.relpersistence,
+                            (SELECT array_agg(o ORDER BY o) FROM unnest(r.reloptions) o), r.relrowsecurity) FROM relation r
     UNION ALL SELECT format('column %s %s %s %s %s %s %s %s %s %s', a.attrelid::regclass, row_number() OVER (PARTITION BY a.attrelid ORDER BY a.attnum),
                             a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated, a.attstorage,
                             a.attcollation::regcollation, pg_get_expr(f.adbin, f.adrelid))
@@ -32,6 +33,7 @@ const CATALOGUE: &str = r#"
     UNION ALL SELECT format('view %s %s', oid::regclass, pg_get_viewdef(oid)) FROM relation WHERE relkind = 'v'
     UNION ALL SELECT format('trigger %s %s %s', tgrelid::regclass, tgenabled, pg_get_triggerdef(t.oid)) FROM pg_trigger t
               WHERE tgrelid IN (SELECT oid FROM relation)
+    UNION ALL SELECT format('policy %s', to_jsonb(p)) FROM pg_policies p WHERE p.schemaname IN ('wf', 'wf_internal', 'cron')
     UNION ALL SELECT format('rule %s %s', ev_class::regclass, pg_get_ruledef(r.oid)) FROM pg_rewrite r WHERE ev_class IN (SELECT oid FROM relation)
     UNION ALL SELECT format('function %s %s', p.oid::regprocedure, pg_get_functiondef(p.oid)) FROM pg_proc p JOIN member m ON m.objid = p.oid AND m.classid = 'pg_proc'::regclass
               WHERE p.prokind <> 'a'
@@ -164,11 +166,19 @@ fn instances_in_flight_go_on_after_an_update_and_not_before() {
     });
     assert_eq!(zoo::states(&mut db), states);
 
-    // In the session that was refused; others are in the middle of something.
+    // It waits for who looks at what it changes, or gives up and has changed nothing.
     let mut reader = cluster.connect("old", "postgres");
-    reader.run("BEGIN; DECLARE c CURSOR FOR SELECT oid FROM pg_class; FETCH c");
-    db.run("ALTER EXTENSION pg_workflow UPDATE; ALTER ROLE zoo_late LOGIN");
-    reader.run("COMMIT");
+    reader.run("BEGIN; SELECT count(*) FROM wf.workflows, wf.steps, wf.tasks");
+    db.run("SET lock_timeout = '300 ms'");
+    if let Err(failure) = db.attempt("ALTER EXTENSION pg_workflow UPDATE") {
+        assert_eq!(failure.sqlstate, "55P03", "{failure:?}");
+        assert_eq!(db.fails("SELECT wf_status('signal')").sqlstate, "55000");
+        reader.run("COMMIT");
+        db.run("ALTER EXTENSION pg_workflow UPDATE");
+    }
+    drop(reader);
+    // In the session that was refused.
+    db.run("ALTER ROLE zoo_late LOGIN");
     zoo::finish(&mut db, &token);
     assert_eq!(db.count("wf_health() WHERE NOT ok"), 0);
     assert_eq!(cluster.logged(idles), 1);
