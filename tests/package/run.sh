@@ -59,8 +59,7 @@ check 'nothing is changed or missing' same "$(run --verify "$package")" ''
 check 'licence and changes are with it' test -s "$root/usr/share/doc/$package/copyright" -a -s "$root/usr/share/doc/$package/changelog.gz"
 [[ $EUID -ne 0 ]] || chown -R "$(cluster_user):" "$root"
 
-use_config=$root/usr/lib/postgresql/$major/bin/pg_config
-PG_CONFIG=$use_config
+PG_CONFIG=$root/usr/lib/postgresql/$major/bin/pg_config
 cluster=$(private_dir target/package-test-cluster)
 trap 'clean_clusters target/package-test-cluster; rm -rf "${root:?}" target/package-test' EXIT
 cluster_init "$cluster" "shared_preload_libraries = 'pg_workflow'" 'fsync = off'
