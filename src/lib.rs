@@ -87,9 +87,19 @@ extension_sql_file!(
     requires = ["operations"]
 );
 extension_sql_file!(
+    "../sql/functions/43_explain.sql",
+    name = "explain",
+    requires = ["cache"]
+);
+extension_sql_file!(
+    "../sql/functions/44_explain_calls.sql",
+    name = "explain_calls",
+    requires = ["explain"]
+);
+extension_sql_file!(
     "../sql/functions/50_versions.sql",
     name = "versions",
-    requires = ["cache"]
+    requires = ["explain_calls"]
 );
 extension_sql_file!("../sql/functions/60_check.sql", name = "check", requires = ["versions"]);
 extension_sql_file!(
@@ -147,9 +157,24 @@ extension_sql_file!(
     requires = ["task_views"]
 );
 extension_sql_file!(
+    "../sql/views/30_load.sql",
+    name = "load_views",
+    requires = ["schedule_views"]
+);
+extension_sql_file!(
+    "../sql/views/31_failures.sql",
+    name = "failure_views",
+    requires = ["load_views"]
+);
+extension_sql_file!(
+    "../sql/views/32_alerts.sql",
+    name = "alert_views",
+    requires = ["failure_views"]
+);
+extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",
-    requires = ["schedule_views"],
+    requires = ["alert_views"],
     finalize
 );
 
