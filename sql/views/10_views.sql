@@ -31,9 +31,9 @@ CREATE VIEW wf.workflows WITH (security_barrier) AS
            (SELECT p.id FROM wf_internal.runs p WHERE p.run_id = r.parent_run_id) AS parent,
            (SELECT s.name FROM wf_internal.schedules s WHERE s.schedule_id = r.parent_run_id) AS schedule,
            -- From when it could have begun; start_at is set anew by a retry.
-           greatest(coalesce(r.started_at, r.finished_at, pg_catalog.clock_timestamp())
+           greatest(coalesce(r.started_at, r.finished_at, pg_catalog.statement_timestamp())
                     - CASE WHEN r.start_at > r.started_at THEN r.created_at ELSE coalesce(r.start_at, r.created_at) END, '0') AS queue_delay,
-           coalesce(r.finished_at, pg_catalog.clock_timestamp()) - r.started_at AS run_time,
+           coalesce(r.finished_at, pg_catalog.statement_timestamp()) - r.started_at AS run_time,
            -- What it says itself, else the last call in its history.
            coalesce((SELECT s.result #>> '{}' FROM wf_internal.steps s
                      WHERE s.run_id = r.run_id AND s.kind = 'set' AND s.name = 'progress' ORDER BY s.n DESC LIMIT 1),

@@ -20,7 +20,7 @@ work AS (
     WHERE pg_catalog.pg_has_role(o.owner::oid, 'USAGE')
 ),
 at_work AS (
-    SELECT w.pid, w.step, w.id, w.workflow, w.since, extract(epoch FROM pg_catalog.clock_timestamp() - w.since) AS seconds
+    SELECT w.pid, w.step, w.id, w.workflow, w.since, extract(epoch FROM pg_catalog.statement_timestamp() - w.since) AS seconds
     FROM wf.workers w WHERE w.id IS NOT NULL
 ),
 checks AS (
@@ -37,30 +37,30 @@ checks AS (
     SELECT 'no_executor', 'critical', 'role ' || pg_catalog.pg_get_userbyid(w.owner),
            pg_catalog.format('role %s has %s ready and no executor', pg_catalog.pg_get_userbyid(w.owner), w.ready),
            w.since, w.ready, 0, pg_catalog.format('SELECT * FROM wf_explain(%L);', w.id)
-    FROM work w WHERE w.executors = 0 AND w.since < pg_catalog.clock_timestamp() - interval '10 s' AND NOT pg_catalog.pg_is_in_recovery()
+    FROM work w WHERE w.executors = 0 AND w.since < pg_catalog.statement_timestamp() - interval '10 s' AND NOT pg_catalog.pg_is_in_recovery()
 
     UNION ALL
     SELECT 'backlog', 'warning', 'role ' || pg_catalog.pg_get_userbyid(w.owner),
            pg_catalog.format('role %s has %s ready, the first of which waits since %s; %s of %s executors are busy', pg_catalog.pg_get_userbyid(w.owner), w.ready,
-                             wf_internal.in_words(w.since, pg_catalog.clock_timestamp()), w.busy, w.executors),
-           w.since, pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - w.since)), extract(epoch FROM t.wait), pg_catalog.format('SELECT * FROM wf_explain(%L);', w.id)
-    FROM work w, settings t WHERE w.status = 'pending' AND w.executors > 0 AND w.since < pg_catalog.clock_timestamp() - t.wait
+                             wf_internal.in_words(w.since, pg_catalog.statement_timestamp()), w.busy, w.executors),
+           w.since, pg_catalog.round(extract(epoch FROM pg_catalog.statement_timestamp() - w.since)), pg_catalog.round(extract(epoch FROM t.wait)), pg_catalog.format('SELECT * FROM wf_explain(%L);', w.id)
+    FROM work w, settings t WHERE w.status = 'pending' AND w.executors > 0 AND w.since < pg_catalog.statement_timestamp() - t.wait
 
     UNION ALL
     SELECT 'late_timers', 'critical', NULL,
-           pg_catalog.format('%s timers are overdue, the oldest by %s', t.count, wf_internal.in_words(t.oldest, pg_catalog.clock_timestamp())),
-           t.oldest, pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - t.oldest)), 10, 'The scheduler moves timers: see wf_health().'
+           pg_catalog.format('%s timers are overdue, the oldest by %s', t.count, wf_internal.in_words(t.oldest, pg_catalog.statement_timestamp())),
+           t.oldest, pg_catalog.round(extract(epoch FROM pg_catalog.statement_timestamp() - t.oldest)), 10, 'The scheduler moves timers: see wf_health().'
     FROM (SELECT pg_catalog.count(*) AS count, min(x.due_at) AS oldest
-          FROM wf_internal.timers x WHERE x.due_at < pg_catalog.clock_timestamp() - interval '10 s'
+          FROM wf_internal.timers x WHERE x.due_at < pg_catalog.statement_timestamp() - interval '10 s'
             AND pg_catalog.pg_has_role(x.owner::oid, 'USAGE')) AS t
     WHERE t.count > 0 AND NOT pg_catalog.pg_is_in_recovery()
 
     UNION ALL
     SELECT 'late_schedule', 'warning', 'schedule ' || s.name,
-           pg_catalog.format('schedule "%s" was due %s ago and has started nothing', s.name, wf_internal.in_words(s.next_fire, pg_catalog.clock_timestamp())),
-           s.next_fire, pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - s.next_fire)), 60, 'Are its workers there? See wf_health().'
+           pg_catalog.format('schedule "%s" was due %s ago and has started nothing', s.name, wf_internal.in_words(s.next_fire, pg_catalog.statement_timestamp())),
+           s.next_fire, pg_catalog.round(extract(epoch FROM pg_catalog.statement_timestamp() - s.next_fire)), 60, 'Are its workers there? See wf_health().'
     FROM wf.schedules s
-    WHERE s.status <> 'paused' AND s.next_fire < pg_catalog.clock_timestamp() - interval '1 min' AND NOT pg_catalog.pg_is_in_recovery()
+    WHERE s.status <> 'paused' AND s.next_fire < pg_catalog.statement_timestamp() - interval '1 min' AND NOT pg_catalog.pg_is_in_recovery()
 
     UNION ALL
     SELECT 'failing_schedule', 'warning', 'schedule ' || s.name,
@@ -70,24 +70,24 @@ checks AS (
 
     UNION ALL
     SELECT 'long_step', 'warning', a.id,
-           pg_catalog.format('step "%s" of instance "%s" runs for %s in pid %s', a.step, a.id, wf_internal.in_words(a.since, pg_catalog.clock_timestamp()), a.pid),
-           a.since, pg_catalog.round(a.seconds), extract(epoch FROM t.step), pg_catalog.format('SELECT * FROM wf_explain(%L);', a.id)
-    FROM at_work a, settings t WHERE a.since < pg_catalog.clock_timestamp() - t.step
+           pg_catalog.format('step "%s" of instance "%s" runs for %s in pid %s', a.step, a.id, wf_internal.in_words(a.since, pg_catalog.statement_timestamp()), a.pid),
+           a.since, pg_catalog.round(a.seconds), pg_catalog.round(extract(epoch FROM t.step)), pg_catalog.format('SELECT * FROM wf_explain(%L);', a.id)
+    FROM at_work a, settings t WHERE a.since < pg_catalog.statement_timestamp() - t.step
 
     UNION ALL
     SELECT 'blocked_step', 'warning', a.id,
            pg_catalog.format('step "%s" of instance "%s" waits for a lock that pid %s has', a.step, a.id,
                              (SELECT pg_catalog.string_agg(DISTINCT u.pid::text, ', ') FROM pg_catalog.unnest(b.pids) AS u(pid))),
-           a.since, pg_catalog.round(a.seconds), extract(epoch FROM t.wait), pg_catalog.format('SELECT * FROM wf_explain(%L);', a.id)
+           a.since, pg_catalog.round(a.seconds), pg_catalog.round(extract(epoch FROM t.wait)), pg_catalog.format('SELECT * FROM wf_explain(%L);', a.id)
     FROM at_work a, settings t, LATERAL (SELECT pg_catalog.pg_blocking_pids(a.pid) AS pids) AS b
-    WHERE a.since < pg_catalog.clock_timestamp() - t.wait AND pg_catalog.cardinality(b.pids) > 0
+    WHERE a.since < pg_catalog.statement_timestamp() - t.wait AND pg_catalog.cardinality(b.pids) > 0
 
     UNION ALL
     SELECT CASE WHEN q.paused THEN 'queue_paused' WHEN q.running = 0 AND (q.kinds #>> '{task,waiting}')::bigint > 0 THEN 'no_task_worker' ELSE 'queue_backlog' END,
            CASE WHEN q.paused THEN 'info' ELSE 'warning' END, 'queue ' || q.name,
            pg_catalog.format('in queue "%s" %s wait, the oldest since %s, and %s run', q.name, q.waiting,
-                             wf_internal.in_words(pg_catalog.clock_timestamp() - q.oldest, pg_catalog.clock_timestamp()), q.running),
-           pg_catalog.clock_timestamp() - q.oldest, pg_catalog.round(extract(epoch FROM q.oldest)), extract(epoch FROM t.wait),
+                             wf_internal.in_words(pg_catalog.statement_timestamp() - q.oldest, pg_catalog.statement_timestamp()), q.running),
+           pg_catalog.statement_timestamp() - q.oldest, pg_catalog.round(extract(epoch FROM q.oldest)), pg_catalog.round(extract(epoch FROM t.wait)),
            CASE WHEN q.paused THEN pg_catalog.format('SELECT wf_queue(%L, paused => false);', q.name)
                 ELSE 'See its limits in wf.queues, and its workers in wf.tasks.' END
     FROM wf.queues q, settings t WHERE q.waiting > 0 AND q.oldest > t.wait
@@ -105,7 +105,7 @@ checks AS (
               SELECT s.name FROM wf_internal.steps s
               WHERE s.run_id = r.run_id AND s.status = 'failed' AND s.error->>'message' = r.error->>'message'
               ORDER BY s.n DESC LIMIT 1) AS c ON true
-          WHERE r.status = 'failed' AND r.finished_at > pg_catalog.clock_timestamp() - interval '1 h' AND pg_catalog.pg_has_role(r.owner::oid, 'USAGE')
+          WHERE r.status = 'failed' AND r.finished_at > pg_catalog.statement_timestamp() - interval '1 h' AND pg_catalog.pg_has_role(r.owner::oid, 'USAGE')
           GROUP BY 1, 2, 3, 4 HAVING pg_catalog.count(*) >= 5) AS f
 
     UNION ALL
@@ -127,9 +127,9 @@ checks AS (
     UNION ALL
     SELECT 'paused', 'info', coalesce(p.id, p.workflow, 'everything'),
            pg_catalog.format('%s is paused since %s, by %s%s; %s would run if it were not', coalesce('instance "' || p.id || '"', 'workflow "' || p.workflow || '"', 'everything'),
-                             wf_internal.in_words(p.paused_at, pg_catalog.clock_timestamp()), p.paused_by, ': ' || p.reason, p.parked),
-           p.paused_at, pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - p.paused_at)), 86400, 'SELECT wf_resume(...);'
-    FROM wf.pauses p WHERE p.paused_at < pg_catalog.clock_timestamp() - interval '1 day'
+                             wf_internal.in_words(p.paused_at, pg_catalog.statement_timestamp()), p.paused_by, ': ' || p.reason, p.parked),
+           p.paused_at, pg_catalog.round(extract(epoch FROM pg_catalog.statement_timestamp() - p.paused_at)), 86400, 'SELECT wf_resume(...);'
+    FROM wf.pauses p WHERE p.paused_at < pg_catalog.statement_timestamp() - interval '1 day'
 
     UNION ALL
     SELECT 'vacuum_behind', 'warning', c.relname,

@@ -69,7 +69,7 @@ fn other_sessions_and_busy_executors() {
     assert_eq!(blocked::<Vec<i32>>(&mut db, "a", "blocked_by"), [other_pid]);
     let words = explanation(&mut db, "a", "blocked");
     let expected =
-        format!("step \"take\" waits for a row of stock, held by pid {other_pid}; pid {other_pid} is role postgres");
+        format!("step \"take\" waits for a row of public.stock, held by pid {other_pid}; pid {other_pid} is role postgres");
     assert!(words.starts_with(&expected), "{words}");
     assert!(words.contains("idle in transaction"), "{words}");
     assert!(words.contains("UPDATE stock SET units = 0"), "{words}");
@@ -130,7 +130,7 @@ fn other_sessions_and_busy_executors() {
     explained(&mut db, "t", "blocked");
     let words = explanation(&mut db, "t", "blocked");
     let expected = format!(
-        "step \"take\" waits for RowExclusiveLock on stock, held by pid {other_pid} (AccessExclusiveLock)"
+        "step \"take\" waits for RowExclusiveLock on public.stock, held by pid {other_pid} (AccessExclusiveLock)"
     );
     assert!(words.starts_with(&expected), "{words}");
     other.run("COMMIT; SELECT pg_advisory_lock(7)");
@@ -158,6 +158,28 @@ fn other_sessions_and_busy_executors() {
     );
     other.run("ROLLBACK");
     bob.result("w");
+
+    // An executor that has it in hand, and is at another one first.
+    db.run(
+        "CREATE FUNCTION holds() RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN
+             RETURN wf_step('hold', $s$ WITH held AS MATERIALIZED (SELECT FROM wf_internal.runs WHERE id = 'held' FOR UPDATE)
+                                        SELECT pg_advisory_xact_lock(8)::text FROM held $s$);
+         END $$;
+         SELECT wf_start('asks', id => 'held')",
+    );
+    db.waits_for("held", "signal");
+    other.run("SELECT pg_advisory_lock(8)");
+    db.run("SELECT wf_start('holds', id => 'holds')");
+    explained(&mut db, "holds", "blocked");
+    db.run("SELECT wf_signal('held', 'go')");
+    explained(&mut db, "held", "claimed");
+    let words = explanation(&mut db, "held", "claimed");
+    assert!(
+        words.ends_with("which is at another instance of the same transaction: \"holds\""),
+        "{words}"
+    );
+    other.run("SELECT pg_advisory_unlock(8)");
+    db.result("held");
 
     // A role that may not connect any more.
     eve.run("SELECT wf_start('asks', id => 'e', delay => '0.5 s')");
