@@ -42,7 +42,11 @@ pub(crate) fn define() {
         GucFlags::UNIT_KB,
     );
     for (name, what, setting) in [
-        (c"pg_workflow.alert_step", c"Time after which a step that runs is an alert.", &ALERT_STEP),
+        (
+            c"pg_workflow.alert_step",
+            c"Time after which a step that runs is an alert.",
+            &ALERT_STEP,
+        ),
         (
             c"pg_workflow.alert_wait",
             c"Time after which something that is ready, in a queue or blocked by a lock is an alert.",

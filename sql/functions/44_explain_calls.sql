@@ -56,7 +56,7 @@ CREATE FUNCTION wf_internal.reason_queued(of_queue integer, of_key text, is_task
             words := 'where no worker has claimed it yet';
             hint := pg_catalog.format('Is there a worker that polls queue %s? wf.tasks shows who has claimed what.', q.name);
         END IF;
-        RETURN wf_internal.because(reason, pg_catalog.format('%s waits since %s in queue "%s", %s (%s wait, %s run)', subject,
+        RETURN wf_internal.because(reason, pg_catalog.format('%s waits since %s in queue "%s", %s (%s waiting, %s running)', subject,
                 wf_internal.in_words(since, t), q.name, words, now_waiting || CASE WHEN now_waiting = most THEN ' or more' ELSE '' END, now_running),
             hint, step, since, due,
             detail => pg_catalog.jsonb_build_object('queue', q.name, 'waiting', now_waiting, 'running', now_running, 'max_running', q.max_running));

@@ -48,7 +48,7 @@ checks AS (
 
     UNION ALL
     SELECT 'late_timers', 'critical', NULL,
-           pg_catalog.format('%s timers are overdue, the oldest by %s', t.count, wf_internal.in_words(t.oldest, pg_catalog.statement_timestamp())),
+           pg_catalog.format('timers overdue: %s, the oldest by %s', t.count, wf_internal.in_words(t.oldest, pg_catalog.statement_timestamp())),
            t.oldest, pg_catalog.round(extract(epoch FROM pg_catalog.statement_timestamp() - t.oldest)), 10, 'The scheduler moves timers: see wf_health().'
     FROM (SELECT pg_catalog.count(*) AS count, min(x.due_at) AS oldest
           FROM wf_internal.timers x WHERE x.due_at < pg_catalog.statement_timestamp() - interval '10 s'
@@ -85,7 +85,7 @@ checks AS (
     UNION ALL
     SELECT CASE WHEN q.paused THEN 'queue_paused' WHEN q.running = 0 AND (q.kinds #>> '{task,waiting}')::bigint > 0 THEN 'no_task_worker' ELSE 'queue_backlog' END,
            CASE WHEN q.paused THEN 'info' ELSE 'warning' END, 'queue ' || q.name,
-           pg_catalog.format('in queue "%s" %s wait, the oldest since %s, and %s run', q.name, q.waiting,
+           pg_catalog.format('queue "%s" has %s waiting, the oldest since %s, and %s running', q.name, q.waiting,
                              wf_internal.in_words(pg_catalog.statement_timestamp() - q.oldest, pg_catalog.statement_timestamp()), q.running),
            pg_catalog.statement_timestamp() - q.oldest, pg_catalog.round(extract(epoch FROM q.oldest)), pg_catalog.round(extract(epoch FROM t.wait)),
            CASE WHEN q.paused THEN pg_catalog.format('SELECT wf_queue(%L, paused => false);', q.name)
@@ -110,8 +110,8 @@ checks AS (
 
     UNION ALL
     SELECT 'retrying_step', 'warning', f.workflow,
-           pg_catalog.format('step "%s" of %s instances of workflow "%s" is tried again, up to %s times so far, after SQLSTATE %s: %s', f.step, f.count, f.workflow,
-                             f.attempts, f.sqlstate, f.message),
+           pg_catalog.format('step "%s" of workflow "%s" is to be tried again (instances: %s, attempts so far: up to %s) after SQLSTATE %s: %s', f.step, f.workflow,
+                             f.count, f.attempts, f.sqlstate, f.message),
            f.since, f.attempts, 3, pg_catalog.format('SELECT * FROM wf_explain(%L);', f.example)
     FROM (SELECT d.workflow, s.name AS step, e.error->>'sqlstate' AS sqlstate, wf_internal.message_shape(e.error->>'message') AS message,
                  pg_catalog.count(*) AS count, max(e.attempt) AS attempts, min(s.started_at) AS since, max(r.id) AS example

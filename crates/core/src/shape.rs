@@ -117,12 +117,21 @@ mod tests {
             ("balance is -12.50, limit 10,000", "balance is -<n>, limit <n>"),
             ("at 2026-01-31 12:30:00.5 UTC", "at <n> <n> UTC"),
             ("value \"4711\" is out of range", "value \"...\" is out of range"),
-            ("relation \"orders\" does not exist", "relation \"orders\" does not exist"),
+            (
+                "relation \"orders\" does not exist",
+                "relation \"orders\" does not exist",
+            ),
             ("column \"a.b_c\" is gone", "column \"a.b_c\" is gone"),
             ("customer 'Ann O.' is unknown", "customer '...' is unknown"),
             ("customer \"ann smith\" is unknown", "customer \"...\" is unknown"),
-            ("Key (id, day)=(42, monday) already exists.", "Key (id, day)=(...) already exists."),
-            ("instance 0190a5b4-7c3e-7def-8123-456789abcdef is gone", "instance <uuid> is gone"),
+            (
+                "Key (id, day)=(42, monday) already exists.",
+                "Key (id, day)=(...) already exists.",
+            ),
+            (
+                "instance 0190a5b4-7c3e-7def-8123-456789abcdef is gone",
+                "instance <uuid> is gone",
+            ),
             ("commit deadbeef42 is gone", "commit <hex> is gone"),
             ("can't do that", "can't do that"),
             ("it's 3 o'clock", "it's <n> o'clock"),
@@ -138,7 +147,13 @@ mod tests {
 
     #[test]
     fn it_is_its_own_shape_and_bounded() {
-        for message in ["order 42 of 'x' and \"7\" at <n>", "größe 3 überschritten", "=(", "\"", "9"] {
+        for message in [
+            "order 42 of 'x' and \"7\" at <n>",
+            "größe 3 überschritten",
+            "=(",
+            "\"",
+            "9",
+        ] {
             assert_eq!(shape(&shape(message)), shape(message), "{message}");
         }
         let long = shape(&"wörter ".repeat(1000));
