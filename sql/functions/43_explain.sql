@@ -163,12 +163,14 @@ CREATE FUNCTION wf_internal.reason_server() RETURNS SETOF jsonb
         runs boolean := EXISTS (SELECT FROM wf_internal.processes() p WHERE p.kind = 'scheduler');
     BEGIN
         IF pg_catalog.pg_is_in_recovery() THEN
-            RETURN NEXT wf_internal.because('standby', 'this server is a standby, on which nothing runs', 'Look at the primary, or promote this server.');
+            RETURN NEXT wf_internal.because('standby', 'this server is a standby, on which nothing runs',
+                'Look at the primary, or promote this server.');
         ELSIF NOT (f->>'preloaded')::boolean THEN
             RETURN NEXT wf_internal.because('not_preloaded', 'no worker runs: the library was not loaded when the server started',
                 'Add pg_workflow to shared_preload_libraries and restart the server, or drive work by CALL wf_run_pending().');
         ELSIF installed <> f->>'version' THEN
-            RETURN NEXT wf_internal.because('versions', pg_catalog.format('workers stand still: the library is of version %s, the extension of version %s', f->>'version', installed),
+            RETURN NEXT wf_internal.because('versions',
+                pg_catalog.format('workers stand still: the library is of version %s, the extension of version %s', f->>'version', installed),
                 'Run ALTER EXTENSION pg_workflow UPDATE; if that does not help, restart the server to load the new library.',
                 detail => pg_catalog.jsonb_build_object('library', f->'version', 'extension', installed));
         ELSIF NOT wf_internal.is_home() THEN
@@ -177,7 +179,8 @@ CREATE FUNCTION wf_internal.reason_server() RETURNS SETOF jsonb
         ELSIF NOT runs AND NOT (f->>'launcher')::boolean THEN
             RETURN NEXT wf_internal.because('no_launcher', 'no worker runs: the launcher is not there', 'See the server log.');
         ELSIF NOT runs THEN
-            RETURN NEXT wf_internal.because('no_scheduler', 'no scheduler runs in this database: timers are not looked at, and no executor is started',
+            RETURN NEXT wf_internal.because('no_scheduler',
+                'no scheduler runs in this database: timers are not looked at, and no executor is started',
                 'Is max_worker_processes large enough? The server log says when no slot is free.');
         END IF;
     END $$;
@@ -257,18 +260,21 @@ CREATE FUNCTION wf_internal.reason_ready(run wf_internal.runs, t timestamptz) RE
                 (SELECT CASE WHEN a.oid IS NULL THEN 'The role was dropped.'
                              WHEN NOT a.rolcanlogin THEN pg_catalog.format('The role may not log in: ALTER ROLE %I LOGIN.', a.rolname)
                              WHEN NOT pg_catalog.has_database_privilege(a.oid, pg_catalog.current_database(), 'CONNECT')
-                                 THEN pg_catalog.format('The role may not connect: GRANT CONNECT ON DATABASE %I TO %I.', pg_catalog.current_database(), a.rolname)
+                                 THEN pg_catalog.format('The role may not connect: GRANT CONNECT ON DATABASE %I TO %I.',
+                                                         pg_catalog.current_database(), a.rolname)
                              ELSE 'One is started within a moment. If not, see the server log: max_worker_processes may be too small.' END
                  FROM (SELECT) AS one LEFT JOIN pg_catalog.pg_roles a ON a.oid = run.owner),
                 detail => pg_catalog.jsonb_build_object('before', place.before));
         ELSIF x.busy = x.total THEN
             RETURN NEXT wf_internal.because('executors_busy',
-                pg_catalog.format('%s; all %s executors of role %s are busy, the longest for %s', what, x.total, owner, wf_internal.in_words(x.since, t)),
+                pg_catalog.format('%s; all %s executors of role %s are busy, the longest for %s', what, x.total, owner,
+                                  wf_internal.in_words(x.since, t)),
                 CASE WHEN x.total >= most THEN 'Raise pg_workflow.max_executors, or make the steps shorter; wf.workers shows them.'
                      ELSE 'One more is started within a moment. If not, see the server log: max_worker_processes may be too small.' END,
                 since => x.since,
                 detail => pg_catalog.jsonb_build_object('before', place.before, 'max_executors', most, 'executors', (
-                    SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('pid', p.pid, 'instance', r.id, 'step', p.step, 'since', p.since) ORDER BY p.since)
+                    SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('pid', p.pid, 'instance', r.id, 'step', p.step,
+                                                                                      'since', p.since) ORDER BY p.since)
                     FROM wf_internal.processes() p LEFT JOIN wf_internal.runs r ON r.run_id = p.run_id AND r.owner = run.owner
                     WHERE p.kind = 'executor' AND p.role = run.owner)));
         ELSE

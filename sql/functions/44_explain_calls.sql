@@ -125,8 +125,8 @@ CREATE FUNCTION wf_internal.reason_task(s wf_internal.steps, t timestamptz) RETU
             heard := k.lease_until - k.lease_time * interval '1 microsecond';
             RETURN NEXT wf_internal.because(CASE WHEN k.lease_until < t THEN 'task_lost' ELSE 'task_running' END,
                 pg_catalog.format('%s is claimed by worker %s (role %s) since %s, last heard of %s ago, attempt %s; its lease ends %s', subject,
-                    coalesce('"' || k.worker || '"', 'without a name'), pg_catalog.pg_get_userbyid(k.worker_role), wf_internal.in_words(k.started_at, t),
-                    wf_internal.in_words(heard, t), k.attempt, wf_internal.due_in_words(k.lease_until, t)),
+                    coalesce('"' || k.worker || '"', 'without a name'), pg_catalog.pg_get_userbyid(k.worker_role),
+                    wf_internal.in_words(k.started_at, t), wf_internal.in_words(heard, t), k.attempt, wf_internal.due_in_words(k.lease_until, t)),
                 'If the worker is gone, the task goes to another when its lease has ended.',
                 s.name, k.started_at, k.lease_until,
                 detail => pg_catalog.jsonb_build_object('worker', k.worker, 'heard', heard, 'heartbeat', k.details, 'attempt', k.attempt));
@@ -141,9 +141,11 @@ CREATE FUNCTION wf_internal.reason_signal(run wf_internal.runs, s wf_internal.st
             pg_catalog.format('waits for signal "%s" since %s%s%s%s', s.name, wf_internal.in_words(s.started_at, t),
                 ' (' || w.prompt || ')', '; gives up ' || wf_internal.due_in_words(s.due_at, t),
                 '; what has come and is not taken has other names: ' || o.names),
-            pg_catalog.format('SELECT wf_signal(%L, %L, ''...''); as role %s or a member of it.', run.id, s.name, pg_catalog.pg_get_userbyid(run.owner)),
+            pg_catalog.format('SELECT wf_signal(%L, %L, ''...''); as role %s or a member of it.', run.id, s.name,
+                              pg_catalog.pg_get_userbyid(run.owner)),
             s.name, s.started_at, s.due_at,
-            detail => pg_catalog.jsonb_build_object('prompt', w.prompt, 'schema', w.schema, 'senders', pg_catalog.pg_get_userbyid(run.owner), 'not_taken', o.list))
+            detail => pg_catalog.jsonb_build_object('prompt', w.prompt, 'schema', w.schema, 'not_taken', o.list,
+                                                    'senders', pg_catalog.pg_get_userbyid(run.owner)))
         FROM (SELECT) AS one
         LEFT JOIN wf_internal.waits w ON w.run_id = s.run_id AND w.n = s.n
         LEFT JOIN LATERAL (
@@ -189,7 +191,8 @@ CREATE FUNCTION wf_internal.reasons_map(s wf_internal.steps, level integer, t ti
         RETURN NEXT wf_internal.because('map', pg_catalog.format('map "%s": %s of %s items are done, %s are begun, %s are to come%s', s.name,
                 done, total, begun - done, total - begun, CASE WHEN failed > 0 THEN pg_catalog.format('; %s have failed', failed) ELSE '' END),
             step => s.name, since => s.started_at,
-            detail => pg_catalog.jsonb_build_object('items', total, 'done', done, 'failed', failed, 'begun', begun, 'max_parallel', s.request->'max_parallel'));
+            detail => pg_catalog.jsonb_build_object('items', total, 'done', done, 'failed', failed, 'begun', begun,
+                                                    'max_parallel', s.request->'max_parallel'));
         IF s.request ? 'workflow' THEN
             RETURN QUERY SELECT wf_internal.reasons_children(s, level, t);
             RETURN;
@@ -227,8 +230,9 @@ CREATE FUNCTION wf_internal.reasons_call(run wf_internal.runs, s wf_internal.ste
         ELSIF s.kind = 'await' THEN
             handles := ARRAY(SELECT h::integer FROM pg_catalog.jsonb_array_elements_text(s.request->'handles') AS h);
             RETURN NEXT (
-                SELECT wf_internal.because('await', pg_catalog.format('waits for %s of %s that it has begun, of which %s are done%s', s.request->>'first',
-                        pg_catalog.cardinality(handles), pg_catalog.count(x.finished_at), '; gives up ' || wf_internal.due_in_words(s.due_at, t)),
+                SELECT wf_internal.because('await', pg_catalog.format('waits for %s of %s that it has begun, of which %s are done%s',
+                        s.request->>'first', pg_catalog.cardinality(handles), pg_catalog.count(x.finished_at),
+                        '; gives up ' || wf_internal.due_in_words(s.due_at, t)),
                     step => s.name, since => s.started_at, until => s.due_at)
                 FROM wf_internal.steps x WHERE x.run_id = s.run_id AND x.n = ANY (handles));
             FOR handle IN
@@ -269,7 +273,8 @@ CREATE FUNCTION wf_internal.reasons_of(run wf_internal.runs, level integer) RETU
         RETURN QUERY SELECT wf_internal.reasons_paused(run, workflow, t);
         found_any := found_any OR FOUND;
         RETURN QUERY SELECT wf_internal.because('cancelling',
-                pg_catalog.format('%s has asked for its cancellation %s ago; it is told at its next turn', pg_catalog.pg_get_userbyid(c.asked_by), wf_internal.in_words(c.asked_at, t)),
+                pg_catalog.format('%s has asked for its cancellation %s ago; it is told at its next turn',
+                                  pg_catalog.pg_get_userbyid(c.asked_by), wf_internal.in_words(c.asked_at, t)),
                 since => c.asked_at)
             FROM wf_internal.controls c WHERE c.run_id = run.run_id ORDER BY c.seq LIMIT 1;
         found_any := found_any OR FOUND;
@@ -278,7 +283,7 @@ CREATE FUNCTION wf_internal.reasons_of(run wf_internal.runs, level integer) RETU
                     run.error->>'message', run.error->>'sqlstate'), detail => run.error);
             found_any := true;
         ELSIF run.status = 'pending' AND run.start_at > t THEN
-            RETURN NEXT wf_internal.because('start_at', pg_catalog.format('starts %s', wf_internal.due_in_words(run.start_at, t)), until => run.start_at);
+            RETURN NEXT wf_internal.because('start_at', 'starts ' || wf_internal.due_in_words(run.start_at, t), until => run.start_at);
             found_any := true;
         END IF;
         RETURN QUERY SELECT wf_internal.reason_in_line(run.run_id, 0, 0, 'it', NULL, t);
@@ -345,8 +350,8 @@ BEGIN ATOMIC
                    pg_catalog.format('pid %s is role %s', s.pid, s.usename) || coalesce(', ' || s.state, '')
                    || coalesce(' since ' || wf_internal.in_words(s.state_change, pg_catalog.clock_timestamp()), '')
                    || CASE WHEN s.state IS NOT NULL THEN coalesce(': ' || pg_catalog.left(nullif(s.query, ''), 200), '') ELSE '' END, '; ') AS words,
-               pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('pid', s.pid, 'role', s.usename, 'application', s.application_name, 'state', s.state,
-                   'since', s.state_change, 'query', CASE WHEN s.state IS NOT NULL THEN s.query END)) AS list
+               pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('pid', s.pid, 'role', s.usename, 'application', s.application_name,
+                   'state', s.state, 'since', s.state_change, 'query', CASE WHEN s.state IS NOT NULL THEN s.query END)) AS list
         FROM pg_catalog.pg_stat_activity s WHERE s.pid = ANY (e.blocked_by)) AS b ON true
     ORDER BY e.nr;
 END;

@@ -312,7 +312,7 @@ fn nothing_runs_without_processes_and_what_is_late_is_an_alert() {
         "timers overdue: 1, the oldest by 60 min",
         "role postgres has 1 ready and no executor",
         "schedule \"nightly\" was due 60 min ago and has started nothing",
-        "schedule \"hourly\" could not start what is due: no such table (SQLSTATE 42P01)",
+        "schedule \"hourly\" could not start what was due: no such table (SQLSTATE 42P01)",
         "5 instances of workflow \"fails\" have failed within 1 h at \"divide\" with SQLSTATE 22012: division by zero",
         "step \"divide\" of workflow \"retries\" is to be tried again (instances: 1, attempts so far: up to 4) after SQLSTATE 22012: division by zero",
         "queue \"full\" has 1 waiting, the oldest since 60 min, and 1 running",
