@@ -95,7 +95,7 @@ checks AS (
     UNION ALL
     SELECT 'failing_schedule', 'warning', 'schedule ' || s.name,
            pg_catalog.format('schedule "%s" could not start what was due: %s (SQLSTATE %s)', s.name, s.last_error, s.last_sqlstate),
-           s.last_error_at, s.failed, 0, 'See last_error in wf.schedules.', NULL
+           s.last_error_at, NULL, 0, 'See last_error in wf.schedules.', NULL
     FROM wf.schedules s WHERE s.status <> 'paused' AND s.last_error_at > coalesce(s.last_fire, '-infinity')
 
     UNION ALL
