@@ -59,7 +59,7 @@ checks AS (
            CASE WHEN h.item IN ('library preloaded', 'versions', 'home', 'launcher', 'scheduler') THEN 'critical' ELSE 'warning' END AS severity,
            NULL::text AS subject, h.item || ': ' || h.detail AS message, NULL::timestamptz AS since, NULL::numeric AS value, NULL::numeric AS threshold,
            h.hint, NULL::text AS example
-    FROM (SELECT x.*, bool_and(x.ok) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) IS NOT FALSE AS is_first FROM wf_health() x) AS h
+    FROM (SELECT x.*, bool_and(x.ok) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) IS NOT FALSE AS is_first FROM @extschema@.wf_health() x) AS h
     -- One row: what comes after follows from it. The work is looked at below, by role.
     WHERE NOT h.ok AND h.is_first AND h.item <> 'work' AND NOT pg_catalog.pg_is_in_recovery()
 

@@ -49,6 +49,7 @@ fn main(database: Oid) {
         wal::count();
         match taken {
             Ok(Found::Turns) => {
+                batcher.has_committed();
                 if !batcher.run_command() {
                     return;
                 }
