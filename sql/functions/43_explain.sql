@@ -36,7 +36,7 @@ CREATE FUNCTION wf_internal.because(
     blocked_by  integer[]   DEFAULT NULL,
     detail      jsonb       DEFAULT NULL
 ) RETURNS jsonb
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     AS $$
         SELECT pg_catalog.jsonb_build_object('reason', reason, 'explanation', explanation, 'hint', hint, 'step', step, 'since', since,
                                              'until', until, 'pid', pid, 'blocked_by', blocked_by, 'detail', detail)
@@ -46,7 +46,7 @@ COMMENT ON FUNCTION wf_internal.because(text, text, text, text, timestamptz, tim
 -- --- an instance that has ended ----------------------------------------------------------------------------------------
 
 CREATE FUNCTION wf_internal.failed_call(of_run uuid, of_error jsonb) RETURNS wf_internal.steps
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     AS $$
         SELECT s FROM wf_internal.steps s
         WHERE s.run_id = of_run AND s.status = 'failed' AND s.kind NOT IN ('compensation', 'rollback')
@@ -104,7 +104,7 @@ COMMENT ON FUNCTION wf_internal.processes() IS 'the processes of this database a
 
 -- What a process waits for, as pg_locks has it; which row it is Postgres does not say, but the table.
 CREATE FUNCTION wf_internal.reason_blocked(of_pid integer, of_step text, of_owner oid) RETURNS SETOF jsonb
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     AS $$
         SELECT wf_internal.because('blocked',
             pg_catalog.format('%s waits for %s, held by %s',
@@ -189,7 +189,7 @@ COMMENT ON FUNCTION wf_internal.reason_server() IS 'what keeps everything in thi
 -- --- before a turn -----------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION wf_internal.reasons_paused(run wf_internal.runs, workflow text, t timestamptz) RETURNS SETOF jsonb
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     AS $$
         SELECT wf_internal.because('paused',
             pg_catalog.format('%s paused since %s, by %s%s',
@@ -211,7 +211,7 @@ COMMENT ON FUNCTION wf_internal.reasons_paused(wf_internal.runs, text, timestamp
 -- Who has the row of a run locked has it in its hands, or keeps it from others: an executor that has claimed it and is at
 -- another one, an operator whose transaction is open.
 CREATE FUNCTION wf_internal.reason_held(of_run uuid, of_owner oid) RETURNS SETOF jsonb
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     AS $$
         SELECT CASE WHEN o.pid IS NOT NULL THEN
                 wf_internal.because('claimed', pg_catalog.format('is claimed by pid %s, which is at another instance of the same transaction', l.pid)
@@ -244,11 +244,15 @@ CREATE FUNCTION wf_internal.reason_ready(run wf_internal.runs, t timestamptz) RE
               FROM (SELECT r.run_id, r.n FROM wf_internal.ready r WHERE r.owner = run.owner
                     ORDER BY r.owner, r.priority, r.seq, r.run_id LIMIT seen) AS w) AS q
         WHERE q.run_id = run.run_id LIMIT 1;
-        IF NOT FOUND THEN
+        IF FOUND THEN
+            what := CASE WHEN place.n IS NULL THEN 'is ready for a turn' ELSE 'a step beside it is ready' END
+                || pg_catalog.format(', %s before it', place.before);
+        ELSIF run.status IN ('pending', 'running') AND run.queue IS NULL AND coalesce(run.start_at <= t, true)
+              AND EXISTS (SELECT FROM wf_internal.ready r WHERE r.owner = run.owner ORDER BY r.owner, r.priority, r.seq, r.run_id OFFSET seen) THEN
+            what := pg_catalog.format('is ready for a turn, more than %s before it', seen);
+        ELSE
             RETURN;
         END IF;
-        what := CASE WHEN place.n IS NULL THEN 'is ready for a turn' ELSE 'a step beside it is ready' END
-            || pg_catalog.format(', %s before it', place.before);
         RETURN QUERY SELECT wf_internal.reason_held(run.run_id, run.owner);
         IF FOUND THEN
             RETURN;
@@ -267,8 +271,9 @@ CREATE FUNCTION wf_internal.reason_ready(run wf_internal.runs, t timestamptz) RE
                 detail => pg_catalog.jsonb_build_object('before', place.before));
         ELSIF x.busy = x.total THEN
             RETURN NEXT wf_internal.because('executors_busy',
-                pg_catalog.format('%s; all %s executors of role %s are busy, the longest for %s', what, x.total, owner,
-                                  wf_internal.in_words(x.since, t)),
+                pg_catalog.format(CASE WHEN x.total = 1 THEN '%s; the executor of role %s is busy, for %3$s'
+                                       ELSE '%s; all %4$s executors of role %2$s are busy, the longest for %3$s' END,
+                                  what, owner, wf_internal.in_words(x.since, t), x.total),
                 CASE WHEN x.total >= most THEN 'Raise pg_workflow.max_executors, or make the steps shorter; wf.workers shows them.'
                      ELSE 'One more is started within a moment. If not, see the server log: max_worker_processes may be too small.' END,
                 since => x.since,

@@ -65,7 +65,7 @@ COMMENT ON FUNCTION wf_internal.reason_queued(integer, text, boolean, text, text
 
 -- The place of a run (n = 0) or of a step in a queue.
 CREATE FUNCTION wf_internal.reason_in_line(of_run uuid, of_n integer, of_item integer, subject text, step text, t timestamptz) RETURNS SETOF jsonb
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     AS $$
         SELECT wf_internal.reason_queued(p.queue_id, p.key, false, subject, reason_in_line.step, p.queued_at, t)
         FROM wf_internal.task_queue p
@@ -74,7 +74,7 @@ CREATE FUNCTION wf_internal.reason_in_line(of_run uuid, of_n integer, of_item in
 COMMENT ON FUNCTION wf_internal.reason_in_line(uuid, integer, integer, text, text, timestamptz) IS 'what a run or step in a queue waits for';
 
 CREATE FUNCTION wf_internal.reason_retry(subject text, step text, attempt integer, error jsonb, due timestamptz, t timestamptz) RETURNS jsonb
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     AS $$
         SELECT wf_internal.because(CASE WHEN due > t THEN 'retry' ELSE 'overdue' END,
             pg_catalog.format('%s is tried again %s: attempt %s%s has failed with %s (SQLSTATE %s)', subject,
@@ -135,7 +135,7 @@ CREATE FUNCTION wf_internal.reason_task(s wf_internal.steps, t timestamptz) RETU
 COMMENT ON FUNCTION wf_internal.reason_task(wf_internal.steps, timestamptz) IS 'what a task waits for';
 
 CREATE FUNCTION wf_internal.reason_signal(run wf_internal.runs, s wf_internal.steps, t timestamptz) RETURNS SETOF jsonb
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     AS $$
         SELECT wf_internal.because('signal',
             pg_catalog.format('waits for signal "%s" since %s%s%s%s', s.name, wf_internal.in_words(s.started_at, t),

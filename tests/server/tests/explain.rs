@@ -95,7 +95,7 @@ fn other_sessions_and_busy_executors() {
     assert_eq!(reasons(&mut bob, "b"), ["executors_busy"]);
     let words = explanation(&mut bob, "c", "executors_busy");
     assert!(
-        words.contains(" before it; all 1 executors of role bob are busy, the longest for "),
+        words.contains(" before it; the executor of role bob is busy, for "),
         "{words}"
     );
     assert!(words.contains("Raise pg_workflow.max_executors"), "{words}");
@@ -333,6 +333,14 @@ fn nothing_runs_without_processes_and_what_is_late_is_an_alert() {
             "wf.alerts WHERE {valued} AND value IS NULL OR {valued} AND threshold IS NULL"
         )),
         0
+    );
+    // The place of what is far behind is not counted.
+    db.run("INSERT INTO wf_internal.ready (owner, priority, run_id) SELECT 'postgres', 0, gen_random_uuid() FROM generate_series(1, 100001)");
+    db.run("SELECT wf_start('asks', id => 'last', priority => 1)");
+    let words = explanation(&mut db, "last", "no_executor");
+    assert!(
+        words.starts_with("is ready for a turn, more than 100000 before it"),
+        "{words}"
     );
     // What is about other roles' work is not for strangers.
     db.run("CREATE ROLE eve LOGIN");
