@@ -214,7 +214,8 @@ CREATE FUNCTION wf_internal.reason_held(of_run uuid, of_owner oid) RETURNS SETOF
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     AS $$
         SELECT CASE WHEN o.pid IS NOT NULL THEN
-                wf_internal.because('claimed', pg_catalog.format('is claimed by pid %s, which is at another instance of the same transaction', l.pid)
+                wf_internal.because('claimed', pg_catalog.format('is claimed by pid %s, which %s', l.pid,
+                        CASE WHEN o.run_id IS NULL THEN 'is about to commit' ELSE 'is at another instance of the same transaction' END)
                     || coalesce(': "' || (SELECT r.id FROM wf_internal.runs r WHERE r.run_id = o.run_id AND r.owner = of_owner) || '"', ''),
                     since => o.since, pid => l.pid)
             ELSE
