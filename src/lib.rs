@@ -47,23 +47,23 @@ extension_sql_file!(
 );
 extension_sql_file!(
     "../sql/tables/64_tasks.sql",
-    name = "task_tables",
+    name = "tasks_tables",
     requires = ["cache_tables"]
 );
 extension_sql_file!(
     "../sql/tables/66_commands.sql",
-    name = "command_tables",
-    requires = ["task_tables"]
+    name = "commands_tables",
+    requires = ["tasks_tables"]
 );
 extension_sql_file!(
     "../sql/tables/67_schedules.sql",
-    name = "schedule_tables",
-    requires = ["command_tables"]
+    name = "schedules_tables",
+    requires = ["commands_tables"]
 );
 extension_sql_file!(
     "../sql/functions/10_client.sql",
     name = "client",
-    requires = ["schedule_tables"]
+    requires = ["schedules_tables"]
 );
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
 extension_sql_file!(
@@ -87,9 +87,19 @@ extension_sql_file!(
     requires = ["operations"]
 );
 extension_sql_file!(
+    "../sql/functions/43_explain.sql",
+    name = "explain",
+    requires = ["cache"]
+);
+extension_sql_file!(
+    "../sql/functions/44_explain_calls.sql",
+    name = "explain_calls",
+    requires = ["explain"]
+);
+extension_sql_file!(
     "../sql/functions/50_versions.sql",
     name = "versions",
-    requires = ["cache"]
+    requires = ["explain_calls"]
 );
 extension_sql_file!("../sql/functions/60_check.sql", name = "check", requires = ["versions"]);
 extension_sql_file!(
@@ -138,18 +148,33 @@ extension_sql_file!(
 );
 extension_sql_file!(
     "../sql/views/23_tasks.sql",
-    name = "task_views",
+    name = "tasks_views",
     requires = ["waiting_views"]
 );
 extension_sql_file!(
     "../sql/views/24_schedules.sql",
-    name = "schedule_views",
-    requires = ["task_views"]
+    name = "schedules_views",
+    requires = ["tasks_views"]
+);
+extension_sql_file!(
+    "../sql/views/30_load.sql",
+    name = "load_views",
+    requires = ["schedules_views"]
+);
+extension_sql_file!(
+    "../sql/views/31_failures.sql",
+    name = "failures_views",
+    requires = ["load_views"]
+);
+extension_sql_file!(
+    "../sql/views/32_alerts.sql",
+    name = "alerts_views",
+    requires = ["failures_views"]
 );
 extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",
-    requires = ["schedule_views"],
+    requires = ["alerts_views"],
     finalize
 );
 

@@ -5,6 +5,9 @@ use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 static MAX_EXECUTORS: GucSetting<i32> = GucSetting::<i32>::new(4);
 static EXECUTOR_IDLE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(300);
 static MAX_PAYLOAD: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
+// Read by the views that they are for.
+static ALERT_STEP: GucSetting<i32> = GucSetting::<i32>::new(3600);
+static ALERT_WAIT: GucSetting<i32> = GucSetting::<i32>::new(300);
 
 /// Defines the settings; from `_PG_init`.
 pub(crate) fn define() {
@@ -38,6 +41,29 @@ pub(crate) fn define() {
         GucContext::Suset,
         GucFlags::UNIT_KB,
     );
+    for (name, what, setting) in [
+        (
+            c"pg_workflow.alert_step",
+            c"Time after which a step that runs is an alert.",
+            &ALERT_STEP,
+        ),
+        (
+            c"pg_workflow.alert_wait",
+            c"Time after which something that is ready, in a queue or blocked by a lock is an alert.",
+            &ALERT_WAIT,
+        ),
+    ] {
+        GucRegistry::define_int_guc(
+            name,
+            what,
+            c"For the view wf.alerts.",
+            setting,
+            1,
+            31_536_000,
+            GucContext::Userset,
+            GucFlags::UNIT_S,
+        );
+    }
 }
 
 pub(crate) fn max_executors() -> usize {

@@ -55,6 +55,10 @@ COMMENT ON TABLE wf_internal.steps IS 'recorded steps, waits and values of each 
 -- Serves "the children of a run": for the eye, and to be told of its end. Runs without a parent are not in it.
 CREATE INDEX runs_children ON wf_internal.runs (parent_run_id) WHERE parent_run_id IS NOT NULL;
 
+-- Serves "what has failed", however much has ended well: runs without an error are not in it. Its columns are none that the end
+-- of a run changes, error excepted, which stays NULL where that is good: so that update is still HOT.
+CREATE INDEX runs_failed ON wf_internal.runs (run_id) WHERE error IS NOT NULL;
+
 -- Units of work of one run that run beside it: a step begun by wf_begin or that is not transactional (item 1), the items of a map. Each is locked, run
 -- and written by any executor of the owner, while the run's own row stays free. The run has them in its history as one
 -- call (steps.n), which counts what answers say; their results stay here.

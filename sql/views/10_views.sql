@@ -29,7 +29,19 @@ CREATE VIEW wf.workflows WITH (security_barrier) AS
            r.created_at, r.started_at, r.finished_at, r.deadline, r.start_by,
            r.owner, r.priority, d.version, r.seq AS run, r.run_id,
            (SELECT p.id FROM wf_internal.runs p WHERE p.run_id = r.parent_run_id) AS parent,
-           (SELECT s.name FROM wf_internal.schedules s WHERE s.schedule_id = r.parent_run_id) AS schedule
+           (SELECT s.name FROM wf_internal.schedules s WHERE s.schedule_id = r.parent_run_id) AS schedule,
+           -- From when it could have begun; start_at is set anew by a retry.
+           greatest(coalesce(r.started_at, r.finished_at, pg_catalog.statement_timestamp())
+                    - CASE WHEN r.start_at > r.started_at THEN r.created_at ELSE coalesce(r.start_at, r.created_at) END, '0') AS queue_delay,
+           coalesce(r.finished_at, pg_catalog.statement_timestamp()) - r.started_at AS run_time,
+           -- What it says itself, else the last call in its history.
+           coalesce((SELECT s.result #>> '{}' FROM wf_internal.steps s
+                     WHERE s.run_id = r.run_id AND s.kind = 'set' AND s.name = 'progress' ORDER BY s.n DESC LIMIT 1),
+                    (SELECT pg_catalog.format('%s %s: %s%s', s.kind, s.n, s.name,
+                                CASE WHEN s.kind = 'map' THEN pg_catalog.format(', %s of %s done', CASE WHEN s.finished_at IS NULL THEN coalesce(s.result->>'done', '0')
+                                                                                       ELSE s.request->>'items' END, s.request->>'items') END)
+                     FROM wf_internal.steps s
+                     WHERE s.run_id = r.run_id AND s.kind NOT IN ('value', 'set', 'emit', 'await') ORDER BY s.n DESC LIMIT 1)) AS progress
     FROM wf_internal.runs r
     JOIN wf_internal.definitions d USING (def_id)
     -- Once, also at the moment in which a run goes from one process to another.

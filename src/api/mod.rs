@@ -4,6 +4,7 @@ mod cache;
 mod check;
 mod client;
 mod cron;
+mod explain;
 mod inside;
 mod operate;
 mod operations;

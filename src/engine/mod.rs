@@ -17,6 +17,7 @@ pub(crate) mod command;
 pub(crate) mod complete;
 pub(crate) mod continued;
 pub(crate) mod define;
+pub(crate) mod explain;
 pub(crate) mod fork;
 pub(crate) mod history;
 mod in_place;

@@ -146,6 +146,8 @@ pub(super) struct State {
     pub(super) contended: bool,
     /// Counts the changes of what is paused.
     pub(super) pauses: u64,
+    /// Bytes of WAL that the workers of a database have written (invalid: free place).
+    pub(super) wal: [(Oid, u64); DATABASES],
 }
 
 pub(super) static STATE: Shared<State> = Shared::new(c"pg_workflow");
@@ -179,6 +181,7 @@ pub(crate) fn startup() {
         requests: [(Oid::INVALID, Oid::INVALID); REQUESTS],
         contended: false,
         pauses: 0,
+        wal: [(Oid::INVALID, 0); DATABASES],
     });
 }
 

@@ -150,6 +150,12 @@ pub(crate) fn report_stats() {
     unsafe { pg_sys::pgstat_report_stat(true) };
 }
 
+/// Bytes of WAL that this process has written.
+pub(crate) fn wal_bytes() -> u64 {
+    // SAFETY: this process' own counters.
+    unsafe { pg_sys::pgWalUsage.wal_bytes }
+}
+
 /// Runs `f` when this process ends, however it ends short of SIGKILL.
 pub(crate) fn at_exit(f: unsafe extern "C-unwind" fn(i32, Datum)) {
     // SAFETY: f is a plain function of ours.

@@ -18,6 +18,7 @@ pub(crate) mod pauses;
 pub(crate) mod places;
 pub(crate) mod queues;
 pub(crate) mod ready;
+pub(crate) mod reasons;
 pub(crate) mod remarks;
 pub(crate) mod runs;
 pub(crate) mod schedules;

@@ -8,6 +8,7 @@ use crate::engine::schedule::fire;
 use crate::engine::{batch, command};
 use crate::hub::databases;
 use crate::hub::slots::{self, Kind};
+use crate::hub::wal;
 use crate::pg::process::{self, WorkerSpec, worker_main};
 use crate::pg::{Oid, PgError, Timestamp, clock, errdata, latch, scope, txn};
 use crate::settings;
@@ -72,6 +73,7 @@ fn main(database: Oid) {
                 Some(clock() + RESTART_PAUSE)
             }),
         };
+        wal::count();
         process::report_stats();
         process::report_idle();
         latch::wait(next.map(|at| at - clock()));

@@ -11,6 +11,7 @@ pub mod policy;
 pub mod schedule;
 pub mod schema;
 pub mod script;
+pub mod shape;
 pub mod signature;
 pub mod sparing;
 pub mod sqlstate;
