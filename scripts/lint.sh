@@ -31,4 +31,6 @@ else
     for script in "${scripts[@]}"; do check bash -n "$script"; done
 fi
 
+check scripts/pgspot.sh
+
 [[ $findings -eq 0 ]] || die "$findings checks found something"
