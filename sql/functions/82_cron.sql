@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- Jobs as pg_cron has them: schedules of the workflow wf.cron_job. The extension pg_workflow_cron shows them under pg_cron's
 -- names. What is here is in schema wf, since a job's owner needs no access to schema cron.
 
