@@ -278,6 +278,10 @@ fn a_step_changes_neither_its_role_nor_what_others_find() {
                 // Some of it cannot be done twice in one process.
                 assert!(failed.as_deref() == expected || expected.is_none(), "{sql}: {failed:?}");
             }
+            // Behind the commit.
+            eventually(SOON, "its locks are given back", || {
+                db.count("pg_locks WHERE locktype = 'advisory' AND objid = 4711") == 0
+            });
             alice.run(&format!("SELECT wf_start('finds', id => '{id}')"));
             assert_eq!(
                 alice.result(&id),
@@ -561,6 +565,8 @@ fn roles_are_renamed_locked_out_and_dropped_with_instances_in_flight() {
         assert_eq!(db.count(&format!("wf.steps WHERE id = '{role}' AND name = 'who'")), 0);
     }
     db.run("GRANT CONNECT ON DATABASE postgres TO colin; ALTER ROLE lena LOGIN");
+    // A new scheduler does not wait as long as the old one would by now.
+    db.run("SELECT pg_terminate_backend(pid) FROM wf.workers WHERE kind = 'scheduler'");
     for role in ["colin", "lena"] {
         assert_eq!(db.result(role), json!(format!("{role}/{role}")));
     }
@@ -678,13 +684,17 @@ fn no_view_shows_rows_of_others_to_a_function_or_an_error() {
     let mut told = 0;
     for view in private {
         mallory.run(&format!("SELECT count(*) FROM wf.{view} v WHERE public.tell(v::text)"));
-        let error = mallory.attempt(&format!("SELECT count(*) FROM wf.{view} v WHERE (v::text)::int = 0"));
-        assert!(
-            error.is_ok_and(|()| true) || mallory.count(&format!("wf.{view}")) > 0,
-            "{view}"
-        );
-        let seen = mallory.attempt(&format!("SELECT (v::text)::int FROM wf.{view} v"));
-        assert!(!seen.is_err_and(|failure| failure.message.contains("secret")), "{view}");
+        for query in [
+            "count(*) FROM wf.{} v WHERE v::text::int = 0",
+            "v::text::int FROM wf.{} v",
+        ] {
+            // Of rows that are hers to see it may be an error.
+            let error = mallory.attempt(&format!("SELECT {}", query.replace("{}", view)));
+            assert!(
+                !error.is_err_and(|failure| failure.message.contains("secret")),
+                "{view}"
+            );
+        }
         // Alice does see them: the test is not of empty views.
         told += i32::from(
             alice
