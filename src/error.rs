@@ -7,6 +7,7 @@ use pg_workflow_core::script::ScriptError;
 use thiserror::Error as ThisError;
 
 use crate::pg::PgError;
+use crate::pg::catalog::quote_literal;
 use crate::pg::errdata::pack;
 
 #[derive(Debug, ThisError)]
@@ -62,6 +63,8 @@ pub(crate) enum Error {
     NoExecute(String),
     #[error("role \"{0}\" cannot own workflow instances")]
     RoleCannotLogin(String),
+    #[error("permission denied for role \"{0}\" to start workflows")]
+    MayNotUse(String),
     #[error("parameter \"{parameter}\" of {function} has the pseudo-type {type_name}")]
     PseudoType {
         function: String,
@@ -80,6 +83,8 @@ pub(crate) enum Error {
     InstanceExists { id: String, detail: String, own: bool },
     #[error("permission denied for workflow instance \"{0}\"")]
     NotYours(String),
+    #[error("owner of workflow instance \"{0}\" was dropped")]
+    OwnerDropped(String),
     #[error("workflow instance \"{id}\" has ended")]
     InstanceEnded { id: String, status: String },
     #[error("workflow instance \"{id}\" has not ended")]
@@ -266,10 +271,10 @@ impl Error {
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
             NotAFunction(_) | NotATable(_) => b"42809",
             AmbiguousFunction { .. } => b"42725",
-            NoExecute(_) | NotYourQueue(_) | NotYours(_) | NotConnectedAs { .. } => b"42501",
+            NoExecute(_) | MayNotUse(_) | NotYourQueue(_) | NotYours(_) | NotConnectedAs { .. } => b"42501",
             RoleCannotLogin(_) => b"28000",
             PseudoType { .. } | NotCallable(_) | PrepareTransaction | NeedsWorker(_) => b"0A000",
-            UnknownInstance(_) | UnknownTask | UnknownStep { .. } => b"42704",
+            UnknownInstance(_) | OwnerDropped(_) | UnknownTask | UnknownStep { .. } => b"42704",
             InstanceExists { .. } | TriggerExists { .. } => b"42710",
             InstanceEnded { .. }
             | NotEnded { .. }
@@ -387,6 +392,7 @@ impl Error {
             TriggerExists { .. } => "Take it away with wf_off, or give this one a name of its own.".into(),
             AmbiguousFunction { .. } => "Give the overloads names of their own.".into(),
             InputMismatch { hint, .. } => hint.clone(),
+            MayNotUse(role) => format!("A superuser allows it: SELECT wf_grant({}).", quote_literal(role)),
             RoleCannotLogin(_) => {
                 "Workflows run in a process that is connected as their owner: start them as a role with LOGIN.".into()
             }
@@ -426,7 +432,9 @@ impl Error {
                 "Connect as the role: after SET ROLE, or inside a SECURITY DEFINER function, its code could take the session's own privileges."
                     .into()
             }
-            NotYours(_) => "It may be controlled by its owner and by members of its owner's role.".into(),
+            NotYours(_) => {
+                "It is for its owner and for members of its owner's role; some of it for operators, too: see wf_grant.".into()
+            }
             InsideWorkflow(_) => "Call it in a step: wf_step('name', 'SELECT ...').".into(),
             Diverged { .. } => {
                 "A workflow decides by its input and by recorded answers only: use wf_now(), wf_random(), wf_uuid() and steps for what may change."

@@ -14,7 +14,8 @@ use pgrx::prelude::*;
 ::pgrx::pg_module_magic!(name, version);
 
 // The install script, in order. Tables are created once and changed by update scripts; functions and views are replaced
-// by every update.
+// by every update. Each file begins with its search_path: what stands in tables and views finds names and operators in
+// pg_catalog only, and not what somebody has put into the extension's schema beforehand.
 extension_sql_file!("../sql/tables/00_schemas.sql", name = "schemas", bootstrap);
 extension_sql_file!(
     "../sql/tables/10_definitions.sql",
@@ -77,9 +78,14 @@ extension_sql_file!(
     requires = ["parallel"]
 );
 extension_sql_file!(
+    "../sql/functions/31_privileges.sql",
+    name = "privileges",
+    requires = ["operate"]
+);
+extension_sql_file!(
     "../sql/functions/40_operations.sql",
     name = "operations",
-    requires = ["operate"]
+    requires = ["privileges"]
 );
 extension_sql_file!(
     "../sql/functions/42_cache.sql",
@@ -157,9 +163,14 @@ extension_sql_file!(
     requires = ["tasks_views"]
 );
 extension_sql_file!(
+    "../sql/views/25_grants.sql",
+    name = "grants_views",
+    requires = ["schedules_views"]
+);
+extension_sql_file!(
     "../sql/views/30_load.sql",
     name = "load_views",
-    requires = ["schedules_views"]
+    requires = ["grants_views"]
 );
 extension_sql_file!(
     "../sql/views/31_failures.sql",

@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- Why an instance does not move. A reason is a JSON object whose keys are columns of wf_explain: each of the functions here
 -- gives those that it knows. They run as the engine, behind a check of who asks. What pg_stat_activity says of other sessions
 -- is added by wf_explain itself, with the rights of its caller.

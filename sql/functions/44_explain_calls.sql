@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- Why an instance does not move: the calls that it waits for. Continues 43_explain.sql.
 
 -- What something in a queue waits for: one thing, the most decisive. subject: what it is, in words.

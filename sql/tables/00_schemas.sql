@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- Two schemas, two readers. wf holds the views a person types; wf_internal holds the tables and is nobody's
 -- to touch: every access goes through the wf_* functions, which check who asks.
 CREATE SCHEMA wf;

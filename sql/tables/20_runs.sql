@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- One row a run. An id names a line of runs (seq 1, 2, ...), of which at most the last is open.
 -- Invariant: after the insert only the executor that holds the row's lock writes it (one writer a run); whoever else
 -- wants something of a run inserts a row elsewhere (signals, controls, ready). So a client never waits for a step.

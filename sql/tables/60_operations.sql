@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- What is not to run for now: one run, the runs of a workflow, or all. A turn that finds its run paused leaves a row in
 -- parked in place of its hint in ready; whoever lifts the pause moves those rows back. So a paused run costs no look, and
 -- where nothing is paused nothing is asked: executors remember the pauses and read them again only when a number in shared

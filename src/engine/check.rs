@@ -5,7 +5,7 @@ use std::ffi::CString;
 use pg_workflow_core::lint::{self, Finding, Read, Severity, Target};
 use pg_workflow_core::target::is_name;
 
-use crate::engine::{define, target};
+use crate::engine::{authority, define, target};
 use crate::error::Error;
 use crate::pg::{Oid, PgError, catalog, scope, spi, txn};
 use crate::store::functions::{self, Body, Function};
@@ -84,6 +84,7 @@ fn has_unnamed(function: &Function) -> bool {
 pub(crate) fn check_startable(workflow: &str) -> Result<(), Error> {
     let role = scope::current_user();
     define::check_owner(role)?;
+    authority::check_use(role)?;
     let named = scope::as_engine(|| definitions::named(workflow, role));
     let name = named.map_or_else(|| workflow.to_owned(), |(function, _)| function);
     let candidates = target::candidates(&name);

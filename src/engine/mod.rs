@@ -4,6 +4,7 @@ mod act;
 pub(crate) mod actions;
 pub(crate) mod admission;
 pub(crate) mod ask;
+pub(crate) mod authority;
 mod backlog;
 pub(crate) mod batch;
 pub(crate) mod begin;

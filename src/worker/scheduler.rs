@@ -246,7 +246,12 @@ impl Scheduler {
         if now < due {
             return Some(due);
         }
-        let name = txn::transaction(|| crate::pg::fmgr::role_name(role)).unwrap_or_default();
+        let name = txn::transaction(|| scope::role_exists(role).then(|| crate::pg::fmgr::role_name(role)));
+        let Ok(Some(name)) = name else {
+            // Dropped: nobody can connect as it. wf_cancel ends what it has left.
+            self.requested.remove(&role);
+            return None;
+        };
         let spec = WorkerSpec {
             kind: "pg_workflow executor",
             title: &format!(
