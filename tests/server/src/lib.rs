@@ -3,6 +3,8 @@
 //! Each cluster is a child of the test process, listens on a Unix socket only, and is removed when dropped. It runs with
 //! fsync off, in crash tests too: killing processes does not need it, since the kernel survives.
 
+pub mod pages;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
