@@ -110,7 +110,12 @@ extension_sql_file!(
     requires = ["tasks"]
 );
 extension_sql_file!("../sql/functions/82_cron.sql", name = "cron", requires = ["schedules"]);
-extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["cron"]);
+extension_sql_file!(
+    "../sql/functions/83_pictures.sql",
+    name = "pictures",
+    requires = ["cron"]
+);
+extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["pictures"]);
 extension_sql_file!(
     "../sql/views/20_operations.sql",
     name = "operations_views",
@@ -147,9 +152,14 @@ extension_sql_file!(
     requires = ["task_views"]
 );
 extension_sql_file!(
+    "../sql/views/25_timeline.sql",
+    name = "timeline_view",
+    requires = ["schedule_views"]
+);
+extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",
-    requires = ["schedule_views"],
+    requires = ["timeline_view"],
     finalize
 );
 

@@ -8,6 +8,7 @@ mod inside;
 mod operate;
 mod operations;
 mod parallel;
+mod pictures;
 mod schedules;
 mod tasks;
 mod test;

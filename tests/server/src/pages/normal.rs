@@ -6,7 +6,9 @@ use regex_lite::Regex;
 
 /// What is blurred, in this order, and what stands in its place.
 const BLURRED: &[(&str, &str)] = &[
-    // Bars of a timeline, with the blanks between them.
+    // The axis of a timeline, which may have a part cut out; its bars, with the blanks between them.
+    (r"(?m)^ *\|0 .*$", "<axis>"),
+    (r" *╱+ not to scale", ""),
     (r" *[\u{2500}-\u{259F}·…][\u{2500}-\u{259F}·… ]*", " <bar> "),
     (
         r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b",
@@ -106,6 +108,8 @@ mod tests {
             "2026-11-26 05:20:29.123 UTC [17] LOG:  x",
             "2026-11-27 05:20:29.5 UTC [18] LOG:  x",
         );
+        same("        |0   |5 ms   10 ms|", "   |0  ╱╱ 3 d  |4 d  9 d|");
+        same("█ running  ─ waiting  ╱╱ not to scale", "█ running  ─ waiting");
         same(" charge |  ▓▓▓██  · 1.5 s", " charge |▓██ ▒▒ · 1.5 ms");
     }
 
