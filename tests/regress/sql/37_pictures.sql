@@ -76,8 +76,7 @@ FROM wf_timeline('order-42') WITH ORDINALITY AS t(line, i) WHERE line !~ '^ *\|0
 SELECT substring(line, ' failed after .*') ~ 'division by zero' AS title FROM wf_timeline('order-42', 200) AS line LIMIT 1;
 SELECT max(length(line)) <= 60 AS fits, count(*) > 20 AS whole FROM wf_timeline('order-42', width => 60) AS line;
 SELECT count(*) AS of_children FROM wf_timeline('order-42', depth => 0) AS line WHERE line LIKE '%box%';
-SELECT xml_is_well_formed_document(wf_timeline_svg('order-42')) AS well_formed,
-       wf_timeline_svg('order-42') !~ '<script|href|url\(' AS self_contained;
+SELECT wf_timeline_svg('order-42') LIKE '<svg %</svg>' || E'\n' AS is_svg, wf_timeline_svg('order-42') !~ '<script|href|url\(' AS self_contained;
 
 -- The graph of an instance, and of its workflow, by what has happened.
 SELECT untimed(wf_graph('order-42', depth => 0));

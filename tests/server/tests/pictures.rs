@@ -42,6 +42,13 @@ fn a_step_that_runs_is_seen_while_it_does_and_only_by_those_who_may() {
         "{lines:#?}"
     );
 
+    // By a parser, where the server has one.
+    let parsed = alice.query_one("SELECT xml_is_well_formed_document(wf_timeline_svg('a'))", &[]);
+    match parsed {
+        Ok(row) => assert!(row.get::<_, bool>(0)),
+        Err(error) => assert_eq!(failure_of(&error).sqlstate, "0A000"),
+    }
+
     // Bob sees nothing of it: no row, no picture, no edge of a graph. The function's source is for all to read.
     assert_eq!(bob.count("wf.timeline"), 0);
     for call in ["wf_timeline('a')", "wf_timeline_svg('a')", "wf_graph('a')"] {
