@@ -79,6 +79,10 @@ pub(crate) enum Error {
 
     #[error("workflow instance \"{0}\" does not exist")]
     UnknownInstance(String),
+    #[error("workflow instance \"{id}\" has no run {run}")]
+    UnknownRun { id: String, run: i32 },
+    #[error("there is neither an instance nor a workflow \"{0}\"")]
+    NothingToDraw(String),
     #[error("workflow instance \"{id}\" already exists")]
     InstanceExists { id: String, detail: String, own: bool },
     #[error("permission denied for workflow instance \"{0}\"")]
@@ -274,7 +278,12 @@ impl Error {
             NoExecute(_) | MayNotUse(_) | NotYourQueue(_) | NotYours(_) | NotConnectedAs { .. } => b"42501",
             RoleCannotLogin(_) => b"28000",
             PseudoType { .. } | NotCallable(_) | PrepareTransaction | NeedsWorker(_) => b"0A000",
-            UnknownInstance(_) | OwnerDropped(_) | UnknownTask | UnknownStep { .. } => b"42704",
+            UnknownInstance(_)
+            | OwnerDropped(_)
+            | UnknownTask
+            | UnknownStep { .. }
+            | UnknownRun { .. }
+            | NothingToDraw(_) => b"42704",
             InstanceExists { .. } | TriggerExists { .. } => b"42710",
             InstanceEnded { .. }
             | NotEnded { .. }
@@ -422,6 +431,8 @@ impl Error {
                 "It stays on its version. New code has to make the recorded calls again, in their order: add calls behind them only.".into()
             }
             Busy(_) => "A process is at a step of it: wait for the end of the step, or cancel the instance.".into(),
+            UnknownRun { .. } => "wf.workflows shows the runs of an id.".into(),
+            NothingToDraw(_) => "wf.workflows shows the instances, wf.definitions the workflows that were started.".into(),
             UnknownStep { .. } => "wf.steps shows what is recorded; a call has a number there, too.".into(),
             OneSnapshot(_) => "What others do meanwhile would not be seen under this isolation level.".into(),
             NotHome => "If they are to run here, call wf_adopt().".into(),

@@ -126,7 +126,12 @@ extension_sql_file!(
     requires = ["tasks"]
 );
 extension_sql_file!("../sql/functions/82_cron.sql", name = "cron", requires = ["schedules"]);
-extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["cron"]);
+extension_sql_file!(
+    "../sql/functions/83_pictures.sql",
+    name = "pictures",
+    requires = ["cron"]
+);
+extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["pictures"]);
 extension_sql_file!(
     "../sql/views/20_operations.sql",
     name = "operations_views",
@@ -168,9 +173,14 @@ extension_sql_file!(
     requires = ["schedules_views"]
 );
 extension_sql_file!(
+    "../sql/views/25_timeline.sql",
+    name = "timeline_views",
+    requires = ["grants_views"]
+);
+extension_sql_file!(
     "../sql/views/30_load.sql",
     name = "load_views",
-    requires = ["grants_views"]
+    requires = ["timeline_views"]
 );
 extension_sql_file!(
     "../sql/views/31_failures.sql",

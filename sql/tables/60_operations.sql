@@ -44,6 +44,8 @@ CREATE TABLE wf_internal.actions (
     reason      text,
     detail      jsonb
 );
+-- What was done to one run, in its timeline.
+CREATE INDEX actions_run ON wf_internal.actions (run_id, seq) WHERE run_id IS NOT NULL;
 COMMENT ON TABLE wf_internal.actions IS 'what operators have done to instances';
 
 SELECT pg_catalog.pg_extension_config_dump('wf_internal.pauses', '');

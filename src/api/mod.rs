@@ -9,6 +9,7 @@ mod inside;
 mod operate;
 mod operations;
 mod parallel;
+mod pictures;
 mod privileges;
 mod schedules;
 mod tasks;

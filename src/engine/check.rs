@@ -52,6 +52,14 @@ pub(crate) fn check(name: &str) -> Result<Vec<Finding>, Error> {
     Ok(findings)
 }
 
+/// The source of a workflow function that is given as for [`check`], if it is one that can be read.
+pub(crate) fn source(name: &str) -> Result<Option<String>, Error> {
+    let (oid, function) = find(name, scope::current_user())?;
+    let body = scope::as_engine(|| functions::body(oid)).filter(|_| !function.is_special);
+    let body = body.ok_or_else(|| Error::NoSuchFunction(name.to_owned()))?;
+    Ok(matches!(body.language.as_str(), "plpgsql" | "sql").then_some(body.source))
+}
+
 fn find(name: &str, role: Oid) -> Result<(Oid, Function), Error> {
     let named = scope::as_engine(|| definitions::named(name, role));
     let name = named.map_or_else(|| name.to_owned(), |(function, _)| function);

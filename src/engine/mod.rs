@@ -28,6 +28,7 @@ pub(crate) mod map;
 pub(crate) mod observe;
 mod passage;
 pub(crate) mod pause;
+pub(crate) mod pictures;
 pub(crate) mod purge;
 pub(crate) mod queue;
 mod recall;

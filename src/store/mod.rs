@@ -25,6 +25,7 @@ pub(crate) mod schedules;
 pub(crate) mod steps;
 pub(crate) mod streams;
 pub(crate) mod tasks;
+pub(crate) mod timeline;
 pub(crate) mod timers;
 pub(crate) mod triggers;
 pub(crate) mod versions;

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod events;
+pub mod graph;
 pub mod lease;
 pub mod lexer;
 pub mod limit;
@@ -17,3 +18,5 @@ pub mod sparing;
 pub mod sqlstate;
 pub mod target;
 pub mod ticks;
+pub mod timeline;
+pub mod words;

@@ -3,6 +3,7 @@
 //! Each cluster is a child of the test process, listens on a Unix socket only, and is removed when dropped. It runs with
 //! fsync off, in crash tests too: killing processes does not need it, since the kernel survives.
 
+pub mod pages;
 pub mod zoo;
 
 use std::collections::BTreeMap;
