@@ -27,6 +27,9 @@ pub(crate) enum Error {
     },
     #[error("{name} must be {expected}")]
     WrongArgument { name: &'static str, expected: String },
+    /// Of an age at which something is removed.
+    #[error("{0} must not be negative")]
+    NegativeAge(&'static str),
     #[error("{first} and {second} cannot be given together")]
     Together { first: &'static str, second: &'static str },
     #[error("{given} cannot be given without {with}")]
@@ -259,6 +262,7 @@ impl Error {
             NullArgument(_) => b"22004",
             EmptyArgument { .. }
             | WrongArgument { .. }
+            | NegativeAge(_)
             | Together { .. }
             | OnlyTogether { .. }
             | Options(_)
@@ -377,6 +381,13 @@ impl Error {
             WrongSchedule { .. } => {
                 "Give a cron expression ('0 3 * * *'), an interval ('every 15 minutes'), a time ('at 2030-12-24 18:00') or a query that returns the next times.".into()
             }
+            UnknownInstance(_) => {
+                "wf.workflows lists what there is: it may not be committed yet, or was removed when its time of retention was over.".into()
+            }
+            UnknownSchedule(_) => "wf.schedules lists those that you may see.".into(),
+            UnknownTask => "Pass the task as wf_poll has returned it; it goes with its workflow instance.".into(),
+            NoSuchFunction(name) if !name.contains('.') => "Functions are looked up by the search_path: is it set, or the name qualified?".into(),
+            NegativeAge(_) => "To keep instances for ever, give a long time: '1000 years'.".into(),
             UnknownZone(_) => "The view pg_timezone_names lists the names.".into(),
             AmbiguousSchedule { .. } => "Pass owner => ...".into(),
             OwnersSchedule(_) => {
@@ -484,12 +495,26 @@ impl From<Error> for PgError {
         }
         Self {
             sqlstate: error.sqlstate(),
-            message: error.to_string(),
-            detail: error.detail(),
+            message: shortened(error.to_string()),
+            detail: error.detail().map(shortened),
             hint: error.hint(),
             context: None,
         }
     }
+}
+
+/// What names something that a caller has passed is not to be as long as that may be.
+fn shortened(text: String) -> String {
+    const LIMIT: usize = 4000;
+    if text.len() <= LIMIT {
+        return text;
+    }
+    let characters = |count| text.char_indices().nth(count).map_or(text.len(), |(at, _)| at);
+    let (head, tail) = (
+        characters(LIMIT / 8),
+        text.char_indices().nth_back(LIMIT / 8).map_or(0, |(at, _)| at),
+    );
+    format!("{} ... {}", &text[..head], &text[tail..])
 }
 
 /// Unwinds with `error`, for code below a subtransaction.

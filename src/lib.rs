@@ -62,9 +62,14 @@ extension_sql_file!(
     requires = ["commands_tables"]
 );
 extension_sql_file!(
+    "../sql/tables/68_retention.sql",
+    name = "retention_tables",
+    requires = ["schedules_tables"]
+);
+extension_sql_file!(
     "../sql/functions/10_client.sql",
     name = "client",
-    requires = ["schedules_tables"]
+    requires = ["retention_tables"]
 );
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
 extension_sql_file!(
@@ -107,7 +112,16 @@ extension_sql_file!(
     name = "versions",
     requires = ["explain_calls"]
 );
-extension_sql_file!("../sql/functions/60_check.sql", name = "check", requires = ["versions"]);
+extension_sql_file!(
+    "../sql/functions/51_retention.sql",
+    name = "retention",
+    requires = ["versions"]
+);
+extension_sql_file!(
+    "../sql/functions/60_check.sql",
+    name = "check",
+    requires = ["retention"]
+);
 extension_sql_file!(
     "../sql/functions/61_triggers.sql",
     name = "triggers",
@@ -173,9 +187,14 @@ extension_sql_file!(
     requires = ["schedules_views"]
 );
 extension_sql_file!(
+    "../sql/views/25_retention.sql",
+    name = "retention_views",
+    requires = ["grants_views"]
+);
+extension_sql_file!(
     "../sql/views/25_timeline.sql",
     name = "timeline_views",
-    requires = ["grants_views"]
+    requires = ["retention_views"]
 );
 extension_sql_file!(
     "../sql/views/30_load.sql",

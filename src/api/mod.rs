@@ -11,6 +11,7 @@ mod operations;
 mod parallel;
 mod pictures;
 mod privileges;
+mod retention;
 mod schedules;
 mod tasks;
 mod test;

@@ -36,6 +36,7 @@ pub(crate) mod rehearsal;
 mod remarks;
 mod replay;
 pub(crate) mod report;
+pub(crate) mod retention;
 pub(crate) mod retry;
 pub(crate) mod saga;
 pub(crate) mod schedule;

@@ -1,5 +1,7 @@
 //! Looking at a run from outside: its status, its values, its result.
 
+use serde_json::json;
+
 use crate::engine::authority::{self, Access};
 use crate::error::Error;
 use crate::hub::{hints, results, slots};
@@ -41,10 +43,7 @@ fn with_pause(run: &Brief, whole: Json) -> Json {
         .filter(|()| run.status.is_open())
         .and_then(|()| pauses::of_run(run.run_id));
     let Some(pause) = pause else { return whole };
-    let mut value = whole.to_value();
-    value["status"] = "paused".into();
-    value["waiting_for"] = pause.into();
-    Json::from_value(&value)
+    whole.merge(&Json::from_value(&json!({ "status": "paused", "waiting_for": pause })))
 }
 
 /// The open or last run of an id with its values, if the caller may see it. As the engine.

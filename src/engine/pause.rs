@@ -199,6 +199,7 @@ fn find_out(what: &What, caller: Oid) -> Result<Meant<'_>, Error> {
 
 /// Sets a pause; false if there is one, or the run has ended.
 pub(crate) fn pause(what: &What, reason: Option<&str>) -> Result<bool, Error> {
+    actions::check_reason(reason)?;
     let by = scope::current_user();
     if let What::Workflow(workflow) = what {
         let known = scope::as_engine(|| definitions::is_known(workflow, by));
@@ -231,6 +232,7 @@ pub(crate) fn pause(what: &What, reason: Option<&str>) -> Result<bool, Error> {
 
 /// Lifts a pause; false if there is none.
 pub(crate) fn resume(what: &What, reason: Option<&str>) -> Result<bool, Error> {
+    actions::check_reason(reason)?;
     if txn::one_snapshot() {
         // Hints that turns have parked meanwhile would not be seen, and be lost.
         return Err(Error::OneSnapshot("wf_resume"));

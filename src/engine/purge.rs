@@ -65,7 +65,7 @@ pub(crate) fn forget(run: RunId) -> Result<bool, Error> {
 /// on it. If it remembered it from an earlier start, it began before the function was replaced: so first the version is
 /// retired, with a list of the transactions that run then, and it goes when these have ended. A retired one is not found
 /// again, even if the old code is put back.
-fn forget_versions() {
+pub(crate) fn forget_versions() {
     for old in versions::old() {
         // Whether it is used may take a look at all runs, where it is not.
         if old.in_doubt || (!old.retired && versions::is_used(&old)) {

@@ -16,6 +16,7 @@ use crate::store::{answers, branches, inbox, operations, pauses, ready, timers, 
 
 /// Opens the last run of an id again, at the call that it has failed at.
 pub(crate) fn retry(id: &str, reason: Option<&str>) -> Result<(), Error> {
+    actions::check_reason(reason)?;
     let caller = scope::current_user();
     scope::as_engine(|| {
         let run_id = authority::find(id, caller, Access::Operate)?.run_id;

@@ -48,6 +48,7 @@ pub(crate) fn signal(id: &str, name: &str, payload: &Json, key: Option<&str>) ->
 
 /// Asks for the end of the open run of an id; false if it has ended already.
 pub(crate) fn cancel(id: &str, reason: Option<&str>) -> Result<bool, Error> {
+    actions::check_reason(reason)?;
     let caller = scope::current_user();
     scope::as_engine(|| {
         let run = authority::find(id, caller, Access::Operate)?;

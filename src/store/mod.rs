@@ -20,6 +20,7 @@ pub(crate) mod queues;
 pub(crate) mod ready;
 pub(crate) mod reasons;
 pub(crate) mod remarks;
+pub(crate) mod retention;
 pub(crate) mod runs;
 pub(crate) mod schedules;
 pub(crate) mod steps;

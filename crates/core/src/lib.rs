@@ -9,6 +9,7 @@ pub mod limit;
 pub mod lint;
 pub mod options;
 pub mod policy;
+pub mod retention;
 pub mod schedule;
 pub mod schema;
 pub mod script;

@@ -225,7 +225,7 @@ fn is_workflow(text: &str) -> bool {
 /// Refuses what could not be started. As the owner.
 fn check_start(row: &Schedule, now: Timestamp) -> Result<(), Error> {
     let options = start_options(row);
-    if options.time_key.is_some() && !row.input.to_value().is_object() {
+    if options.time_key.is_some() && row.input.keys().is_none() {
         return Err(Error::WrongArgument {
             name: "input",
             expected: "an object, for time_key to put the time into".to_owned(),
