@@ -61,9 +61,14 @@ extension_sql_file!(
     requires = ["command_tables"]
 );
 extension_sql_file!(
+    "../sql/tables/68_logs.sql",
+    name = "log_tables",
+    requires = ["schedule_tables"]
+);
+extension_sql_file!(
     "../sql/functions/10_client.sql",
     name = "client",
-    requires = ["schedule_tables"]
+    requires = ["log_tables"]
 );
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
 extension_sql_file!(
@@ -98,9 +103,14 @@ extension_sql_file!(
     requires = ["check"]
 );
 extension_sql_file!(
+    "../sql/functions/62_metrics.sql",
+    name = "metrics",
+    requires = ["triggers"]
+);
+extension_sql_file!(
     "../sql/functions/70_values.sql",
     name = "values",
-    requires = ["triggers"]
+    requires = ["metrics"]
 );
 extension_sql_file!("../sql/functions/71_test.sql", name = "test", requires = ["values"]);
 extension_sql_file!("../sql/functions/80_tasks.sql", name = "tasks", requires = ["test"]);
@@ -147,9 +157,19 @@ extension_sql_file!(
     requires = ["task_views"]
 );
 extension_sql_file!(
+    "../sql/views/25_logs.sql",
+    name = "log_views",
+    requires = ["schedule_views"]
+);
+extension_sql_file!(
+    "../sql/views/26_stats.sql",
+    name = "stats_views",
+    requires = ["log_views"]
+);
+extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",
-    requires = ["schedule_views"],
+    requires = ["stats_views"],
     finalize
 );
 

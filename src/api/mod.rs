@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod cron;
 mod inside;
+mod metrics;
 mod operate;
 mod operations;
 mod parallel;

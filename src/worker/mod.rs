@@ -4,18 +4,19 @@ mod executor;
 mod launcher;
 mod scheduler;
 
-use crate::hub::{databases, state};
+use crate::hub::{self, databases};
 use crate::pg::process::{self, WorkerSpec};
-use crate::pg::{Oid, PgError, callback, catalog, errdata, latch, reads, scope, shared, txn};
+use crate::pg::{Oid, PgError, callback, catalog, errdata, latch, messages, reads, scope, shared, txn};
 use crate::store::home;
 
 /// Registers launcher, shared memory and hooks; from `_PG_init`.
 pub(crate) fn init() {
+    messages::init();
     reads::note_while(crate::engine::calls::is_deciding);
     callback::on_extension_drop(crate::hub::hints::dropped);
     callback::around_database_commands(close_database, open_database);
     if process::preloading() {
-        shared::on_startup(state::request, state::startup);
+        shared::on_startup(hub::request, hub::startup);
         process::register_static(&WorkerSpec {
             kind: "pg_workflow launcher",
             title: "pg_workflow launcher",

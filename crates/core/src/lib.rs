@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod events;
+pub mod histogram;
 pub mod lease;
 pub mod lexer;
 pub mod limit;
@@ -16,3 +17,4 @@ pub mod sparing;
 pub mod sqlstate;
 pub mod target;
 pub mod ticks;
+pub mod trace;
