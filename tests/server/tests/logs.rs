@@ -69,7 +69,7 @@ const TALK: &str = "
     CREATE FUNCTION beside(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
     BEGIN
         PERFORM wf_step('command', 'DO $d$ BEGIN RAISE NOTICE ''of a command''; COMMIT; END $d$', transactional => false);
-        RETURN wf_map('each', '[\"a\", \"b\"]', 'SELECT say(''notice'', $1#>>''{}'')');
+        RETURN wf_map('each', 'SELECT say(''notice'', $1#>>''{}'')', '[\"a\", \"b\"]');
     END $$;
 
     CREATE FUNCTION much(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$

@@ -12,7 +12,7 @@ const FLOWS: &str = "
     END $$;
     CREATE FUNCTION waits(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
     BEGIN
-        IF input ? 'child' THEN RETURN wf_call('waits', '{}'); END IF;
+        IF input ? 'child' THEN RETURN wf_call('child', 'waits', '{}'); END IF;
         RETURN wf_wait_signal('go');
     END $$;
     CREATE FUNCTION naps(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
@@ -178,7 +178,10 @@ fn what_has_committed_is_counted() {
         number("Shared Hit Blocks") + number("Shared Read Blocks")
     };
     assert!(pages("SELECT * FROM wf_internal.runs") > 500);
-    let (all, some) = (pages("SELECT * FROM wf.stats"), pages("SELECT workflow, started, run_p99 FROM wf.stats"));
+    let (all, some) = (
+        pages("SELECT * FROM wf.stats"),
+        pages("SELECT workflow, started, run_p99 FROM wf.stats"),
+    );
     assert!(all < 300 && some <= 10, "{all} {some}");
     counted(&mut db, "waits", [5, 0, 0, 1, 4]);
 

@@ -18,8 +18,8 @@ const FLOWS: &str = "
     BEGIN
         PERFORM wf_step('look', 'look', '{\"what\": \"step\"}');
         PERFORM wf_step('look', 'look', '{\"what\": \"again\"}');
-        PERFORM wf_call('below', '{}');
-        PERFORM wf_map('each', '[1, 2]', 'SELECT $1');
+        PERFORM wf_call('call', 'below', '{}');
+        PERFORM wf_map('each', 'SELECT $1', '[1, 2]');
         PERFORM wf_sleep('10 ms');
         PERFORM wf_task('it', 'q');
         PERFORM wf_step('start', $q$ SELECT wf_start('below', id => 'started') $q$);
@@ -119,12 +119,8 @@ fn a_trace_goes_through_all_that_an_instance_does() {
     assert_eq!(saw("child"), context(looks[2]));
     assert_eq!(handed, Some(context(named(&spans_of_f, "it")[0])));
     // A child is below the call that has started it, and so is what a step has started by hand.
-    let call = named(&spans_of_f, "below");
-    let (call, child) = if attribute(call[0], "workflow.kind") == "child" {
-        (call[0], call[1])
-    } else {
-        (call[1], call[0])
-    };
+    let (call, child) = (named(&spans_of_f, "call")[0], named(&spans_of_f, "below")[0]);
+    assert_eq!(attribute(call, "workflow.kind"), "child");
     assert_eq!(child["parentSpanId"], call["spanId"]);
     assert_eq!(looks[2]["parentSpanId"], child["spanId"]);
     let started = spans(&mut db, "started");
