@@ -54,15 +54,26 @@ pub(super) fn note(run: &Locked, event: Event) {
 }
 
 fn place_of(run: &Locked) -> Option<usize> {
-    place(run.def_id, run.owner, || {
-        definitions::get(run.def_id).map(|definition| definition.workflow)
-    })
+    place(run.def_id, run.owner, || workflow_of(run.def_id))
+}
+
+fn workflow_of(def_id: i32) -> Option<String> {
+    definitions::get(def_id).map(|definition| definition.workflow)
 }
 
 /// A run was started.
 pub(super) fn started(def_id: i32, owner: Oid, workflow: &str) {
+    started_as(def_id, owner, || Some(workflow.to_owned()));
+}
+
+/// Likewise, where nobody knows yet of which workflow. As the engine.
+pub(super) fn forked(def_id: i32, owner: Oid) {
+    started_as(def_id, owner, || workflow_of(def_id));
+}
+
+fn started_as(def_id: i32, owner: Oid, workflow: impl FnOnce() -> Option<String>) {
     if metrics::enabled()
-        && let Some(place) = place(def_id, owner, || Some(workflow.to_owned()))
+        && let Some(place) = place(def_id, owner, workflow)
     {
         metrics::note(place, Event::Started);
     }

@@ -23,6 +23,3 @@ SELECT pg_catalog.pg_extension_config_dump('wf_internal.logs_seq_seq', '');
 
 -- W3C traceparent that a run was started with; NULL: none.
 ALTER TABLE wf_internal.runs ADD COLUMN trace text;
--- It has one more column in its result.
-DROP FUNCTION wf_poll(text[], text, integer, interval);
-DROP FUNCTION wf_poll(text, text, integer, interval);
