@@ -234,11 +234,14 @@ pub(crate) fn text(format: Format) -> String {
     let database = catalog::database_name(process::my_database());
     let places: Vec<(String, Box<Place>)> = visible(scope::current_user())
         .map(|place| {
+            // What has found no place is of all databases.
+            let counted_apart = place.workflow().is_some();
+            let database = if counted_apart { database.as_str() } else { "" };
             let workflow = place.workflow().unwrap_or_default();
             let owner = owner_of(&place).map(role_name).unwrap_or_default();
             let labels = format!(
                 "database=\"{}\",owner=\"{}\",workflow=\"{}\"",
-                escape(&database),
+                escape(database),
                 escape(&owner),
                 escape(&workflow)
             );

@@ -252,6 +252,11 @@ fn each_sees_what_is_its_own() {
         "SELECT concat(length(workflow), ' ', owner, ' ', started) FROM wf.stats WHERE period = 'total' ORDER BY length(workflow)",
     );
     assert_eq!(seen, ["1 postgres 1", "14 app 1", "128 postgres 1", "  2"]);
+    let text: String = db.one("SELECT wf_metrics()");
+    assert_eq!(
+        sample(&text, "pg_workflow_started_total{database=\"\",owner=\"\",workflow=\"\"}"),
+        2.0
+    );
 
     // Nothing is counted while that is off.
     db.run("ALTER SYSTEM SET pg_workflow.metrics = off");
