@@ -254,7 +254,10 @@ fn each_sees_what_is_its_own() {
     assert_eq!(seen, ["1 postgres 1", "14 app 1", "128 postgres 1", "  2"]);
     let text: String = db.one("SELECT wf_metrics()");
     assert_eq!(
-        sample(&text, "pg_workflow_started_total{database=\"\",owner=\"\",workflow=\"\"}"),
+        sample(
+            &text,
+            "pg_workflow_started_total{database=\"\",owner=\"\",workflow=\"\"}"
+        ),
         2.0
     );
 
