@@ -1,6 +1,6 @@
 //! Why an instance does not move. The reasons are looked up where they lie, in SQL (`sql/functions/43_explain.sql`).
 
-use crate::engine::send;
+use crate::engine::authority::{self, Access};
 use crate::error::Error;
 use crate::pg::{Json, scope};
 use crate::store::reasons;
@@ -9,7 +9,7 @@ use crate::store::reasons;
 pub(crate) fn explain(id: &str) -> Result<Option<Json>, Error> {
     let caller = scope::current_user();
     scope::as_engine(|| {
-        let run = send::find(id, caller)?;
+        let run = authority::find(id, caller, Access::See)?;
         Ok(reasons::of_run(run.run_id))
     })
 }
