@@ -8,7 +8,7 @@ use crate::engine::turn::{End, Turn, cancellation};
 use crate::engine::{cache, limits};
 use crate::error::Error;
 use crate::hub::slots;
-use crate::pg::{Json, PgError, Timestamp, clock, interrupt};
+use crate::pg::{Json, PgError, Timestamp, clock, fault, interrupt};
 use crate::store::inbox;
 use crate::store::runs::Status;
 use crate::store::steps::{Kind, StepRow, StepStatus};
@@ -267,6 +267,7 @@ impl Turn {
     ) -> i32 {
         self.wrote = true;
         let now = clock();
+        fault("recording");
         match index {
             Some(position) => {
                 history.settle(position, now, |row| {

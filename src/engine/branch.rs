@@ -18,7 +18,7 @@ use crate::engine::turn::{End, Ended, Terms, Turn, cancellation};
 use crate::engine::{cache, limits, rehearsal, seats, send};
 use crate::error::Error;
 use crate::hub::hints;
-use crate::pg::{Json, PgError, Timestamp, clock};
+use crate::pg::{Json, PgError, Timestamp, clock, fault};
 use crate::store::branches::{self, LockedBranch, Outcome};
 use crate::store::places::Units;
 use crate::store::runs::Locked;
@@ -203,6 +203,7 @@ impl Turn {
         seats::end_attempt(locked, &self.run);
         timers::insert_branch(due, locked.branch, self.run.owner, i32::from(self.run.priority));
         hints::timer(due);
+        fault("branch-retried");
         End::Settled
     }
 
@@ -229,6 +230,7 @@ impl Turn {
         let branch = locked.branch;
         answers::give(branch.run_id, branch.n, branch.item, status.name(), None, None);
         send::tell(branch.run_id, self.run.owner, self.run.priority);
+        fault("branch-ended");
         End::Settled
     }
 }

@@ -20,7 +20,7 @@ use crate::engine::{cache, calls, limits, rehearsal, send};
 use crate::error::Error;
 use crate::hub::{hints, slots};
 use crate::pg::errdata::{self, QUERY_CANCELED};
-use crate::pg::{Json, PgError, Timestamp, clock, guard, interrupt, scope, top_level, txn};
+use crate::pg::{Json, PgError, Timestamp, clock, fault, guard, interrupt, scope, top_level, txn};
 use crate::store::branches::{self, Branch, LockedBranch};
 use crate::store::steps::StepStatus;
 use crate::store::{commands, ready};
@@ -97,6 +97,7 @@ impl Turn {
             slots::drop_command(false);
             return Begin::Left(End::Settled);
         }
+        fault("command-begins");
         self.recall.launch(Command {
             branch,
             deadline: self.run.deadline,
@@ -139,6 +140,7 @@ impl Command {
         if let Some(limit) = bounds.nearest() {
             interrupt::arm(limit);
         }
+        fault("command-begun");
         let ran = send::uncollected(|| {
             calls::acting(|| {
                 guard::catch(|| {
@@ -153,6 +155,7 @@ impl Command {
         });
         let fired = interrupt::disarm();
         interrupt::shield();
+        fault("command-ran");
         let fit = top_level::reset_session()
             .inspect_err(|error| errdata::log(error.clone()))
             .is_ok();
@@ -181,6 +184,7 @@ impl Command {
             errdata::log(error);
             false
         });
+        fault("command-recorded");
         slots::drop_command(abandoned);
         slots::set_unoccupied();
         true

@@ -25,7 +25,7 @@ use crate::engine::step::Attempt;
 use crate::engine::turn::Turn;
 use crate::engine::{calls, pause, send, target};
 use crate::hub::{hints, slots};
-use crate::pg::{PgError, clock, guard, interrupt, process, scope, txn};
+use crate::pg::{PgError, clock, fault, guard, interrupt, process, scope, txn};
 use crate::store::{ready, runs};
 
 /// Time for which a procedure counts as quick, in microseconds.
@@ -288,6 +288,7 @@ impl Turn {
             (txn::current_id(), self.others_wait())
         });
         scope::across_commit(txn::commit_and_chain).unwrap_or_else(|error| guard::throw(error));
+        fault("committed-in-place");
         self.commits += 1;
         self.recall.note_commit();
         self.wrote = false;

@@ -4,7 +4,7 @@ use crate::engine::seats::{self, Seat};
 use crate::engine::{backlog, calls, define, step};
 use crate::error::Error;
 use crate::hub::hints;
-use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, scope};
+use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, fault, scope};
 use crate::store::runs::{self, Found, Locked, NewRun, Parent};
 use crate::store::{dedup, operations, places, queues, ready, timers};
 
@@ -249,6 +249,7 @@ fn insert(start: Start, queueing: Option<&Queueing>, parent: Option<Parent>, dep
             backlog::make_room(&seat.queue, &queueing.queue, owner)?;
         }
         make_ready(&run, seat.as_ref());
+        fault("started");
         Ok(id.clone())
     })
 }

@@ -24,7 +24,7 @@ use crate::engine::step::Attempt;
 use crate::engine::{child, limits, seats, send, task};
 use crate::error::Error;
 use crate::hub::{hints, slots};
-use crate::pg::{Json, PgError, Timestamp, catalog, clock, interrupt, process, scope, txn};
+use crate::pg::{Json, PgError, Timestamp, catalog, clock, fault, interrupt, process, scope, txn};
 use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked, Status};
 use crate::store::{answers, inbox, steps, timers};
@@ -83,6 +83,7 @@ pub(crate) struct Ended {
 pub(crate) fn take(run: Locked, terms: Terms, recall: &Rc<Recall>) -> Ended {
     let now = clock();
     let mut turn = Turn::new(run, terms, Rc::clone(recall), now);
+    fault("turn");
     turn.read_controls();
     turn.begin(now)
 }
@@ -114,6 +115,7 @@ fn end(run: &Locked, started: Timestamp, status: Status, result: Option<&Json>, 
     {
         timers::delete(start_by, run.run_id, timers::START_BY);
     }
+    fault("closed");
     hints::ended(run.run_id);
     if status != Status::Continued {
         seats::end_run(run);
@@ -137,6 +139,7 @@ fn end(run: &Locked, started: Timestamp, status: Status, result: Option<&Json>, 
             error.as_ref(),
         );
         send::tell(parent.run_id, run.owner, run.priority);
+        fault("child-ended");
     }
 }
 

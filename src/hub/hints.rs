@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::pollers;
 use super::state::{Kind, STATE};
-use crate::pg::{Oid, RunId, Timestamp, callback, interrupt, process};
+use crate::pg::{Oid, RunId, Timestamp, callback, fault, interrupt, process};
 
 #[derive(Default)]
 struct Pending {
@@ -56,6 +56,9 @@ fn has_effects() -> bool {
 fn on_end(committed: bool) {
     let pending = PENDING.take();
     if committed {
+        if pending.held {
+            fault("committed");
+        }
         deliver(&pending);
     } else if pending.held {
         deliver(&Pending {
