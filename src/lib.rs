@@ -61,9 +61,14 @@ extension_sql_file!(
     requires = ["command_tables"]
 );
 extension_sql_file!(
+    "../sql/tables/68_crashes.sql",
+    name = "crash_tables",
+    requires = ["schedule_tables"]
+);
+extension_sql_file!(
     "../sql/functions/10_client.sql",
     name = "client",
-    requires = ["schedule_tables"]
+    requires = ["crash_tables"]
 );
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
 extension_sql_file!(

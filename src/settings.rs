@@ -5,6 +5,7 @@ use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 static MAX_EXECUTORS: GucSetting<i32> = GucSetting::<i32>::new(4);
 static EXECUTOR_IDLE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(300);
 static MAX_PAYLOAD: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
+static MAX_CRASHES: GucSetting<i32> = GucSetting::<i32>::new(3);
 
 /// Defines the settings; from `_PG_init`.
 pub(crate) fn define() {
@@ -38,6 +39,21 @@ pub(crate) fn define() {
         GucContext::Suset,
         GucFlags::UNIT_KB,
     );
+    GucRegistry::define_int_guc(
+        c"pg_workflow.max_crashes",
+        c"Crashes of the server after which the instance that caused them is set aside.",
+        c"0 never sets it aside; it is held for up to an hour behind each.",
+        &MAX_CRASHES,
+        0,
+        1000,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+}
+
+/// `None`: any number.
+pub(crate) fn max_crashes() -> Option<i32> {
+    Some(MAX_CRASHES.get()).filter(|crashes| *crashes > 0)
 }
 
 pub(crate) fn max_executors() -> usize {

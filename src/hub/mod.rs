@@ -2,6 +2,7 @@
 //! Lies between `pg` and the engine; absent (all calls do nothing) if the library was not preloaded.
 
 pub(crate) mod databases;
+pub(crate) mod hands;
 pub(crate) mod hints;
 pub(crate) mod pauses;
 pub(crate) mod pollers;

@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 use pg_workflow_core::sparing::Sparing;
 
 use crate::engine::schedule::fire;
-use crate::engine::{batch, command};
-use crate::hub::databases;
+use crate::engine::{batch, command, crash};
 use crate::hub::slots::{self, Kind};
+use crate::hub::{databases, hands};
 use crate::pg::process::{self, WorkerSpec, worker_main};
-use crate::pg::{Oid, PgError, Timestamp, clock, errdata, latch, scope, txn};
+use crate::pg::{Oid, PgError, Timestamp, clock, errdata, fault, latch, scope, txn};
 use crate::settings;
 use crate::store::{home, ready, timers};
 
@@ -43,6 +43,7 @@ fn main(database: Oid) {
         complained: false,
         idling: false,
         recovered: false,
+        held: None,
     };
     let mut belongs = Belongs::NotNow;
     loop {
@@ -73,7 +74,7 @@ fn main(database: Oid) {
         };
         process::report_stats();
         process::report_idle();
-        latch::wait(next.map(|at| at - clock()));
+        latch::wait_until(next);
     }
 }
 
@@ -111,6 +112,8 @@ struct Scheduler {
     idling: bool,
     /// What was found running when it began has been looked at, and what is for the start of the server.
     recovered: bool,
+    /// When the first of those is to go on that have crashed the server.
+    held: Option<Timestamp>,
 }
 
 impl Scheduler {
@@ -127,6 +130,11 @@ impl Scheduler {
     fn look(&mut self) -> Look {
         if !self.recovered {
             fire::server_started();
+            crash::count();
+            fault("crashes-counted");
+        }
+        if !self.recovered || self.held.is_some_and(|until| until <= clock()) {
+            self.held = crash::release();
         }
         if slots::take_abandoned() || !self.recovered {
             command::recover();
@@ -167,7 +175,9 @@ impl Scheduler {
             return Ok(None);
         };
         self.idling = false;
-        self.recovered = true;
+        if !std::mem::replace(&mut self.recovered, true) {
+            hands::forget_lost();
+        }
         slots::set_next_due(next);
         let now = clock();
         let mut again = match next {
@@ -176,6 +186,7 @@ impl Scheduler {
             Some(due) => Some(if due <= now { now + LOCKED_PAUSE } else { due }),
             None => None,
         };
+        again = again.into_iter().chain(self.held).min();
         for (role, start) in &mut self.started {
             if slots::executors(self.database, *role).0 > 0 {
                 start.in_vain = 0;
@@ -213,6 +224,8 @@ impl Scheduler {
         }
         let now = clock();
         let start = self.started.entry(role).or_default();
+        // The clock may have been set back.
+        start.at = start.at.min(now);
         let due = if count > 0 {
             // The last one may still be on its way, and be enough.
             start.in_vain = 0;
