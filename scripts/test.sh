@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
 # All tests, or the tiers named: scripts/test.sh [lint|core|regress|isolation|server|clients...]
 #   TEST_PROFILE=release   the build that the server tiers test (default: debug)
-# A tier is a command whose output ends with its counts; the output is kept in target/test/TIER.log.
+# A tier is a command whose output ends with its counts; the output is kept in target/test/TIER.log. A test that fails is
+# run again once, alone: see scripts/flaky.sh.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=flaky.sh
+source "$REPO/scripts/flaky.sh"
 cd "$REPO"
 
 TIERS=(lint core regress isolation server clients)
+# More flaky tests than this fail the run.
+FLAKY_LIMIT=2
 passed=0 failed=0
 
 tier_exists() {
@@ -30,8 +35,7 @@ tier_command() {
         regress) tests/regress/run.sh ;;
         isolation) tests/isolation/run.sh ;;
         # What the documentation promises is tested here too.
-        # Tests mostly wait; a few at a time find each other's processes on the same cores, as in real life.
-        server) RUST_TEST_THREADS=3 CARGO_TARGET_DIR=$REPO/target cargo test --no-fail-fast --manifest-path tests/server/Cargo.toml ;;
+        server) tests/server/run.sh "${@:2}" ;;
         clients) clients/test.sh ;;
     esac
 }
@@ -42,12 +46,15 @@ counts() {
         awk '{ passed += $1; failed += $2 } END { print passed + 0, failed + 0 }'
 }
 
+# run_tier TIER [ARGUMENT...]
 run_tier() {
-    local tier=$1 log=$REPO/target/test/$1.log status=0 tier_passed tier_failed
+    local tier=$1 log begun=$SECONDS status=0 tier_passed tier_failed
+    ! needs_server "$tier" || tier+=" $(pg_major)"
+    log="$REPO/target/test/${tier/ /-}.log"
     mkdir -p "${log%/*}"
     say "tier $tier"
     # A process of its own: in a function called like this, set -e would not hold.
-    scripts/test.sh --only "$tier" 2>&1 | tee "$log" || status=$?
+    RETRY=1 scripts/test.sh --only "$@" 2>&1 | tee "$log" || status=$?
     read -r tier_passed tier_failed < <(counts "$log")
     # What fails without a count (lint, a build that breaks) is one failure; what succeeds without one is one success.
     if [[ $status -ne 0 && $tier_failed -eq 0 ]]; then
@@ -56,20 +63,32 @@ run_tier() {
         tier_passed=1
     fi
     passed=$((passed + tier_passed)) failed=$((failed + tier_failed))
-    summary+=("$(printf '%-10s %5d passed, %d failed' "$tier" "$tier_passed" "$tier_failed")")
+    summary+=("$(printf '%-12s %5d passed, %d failed, %5d s' "$tier" "$tier_passed" "$tier_failed" "$((SECONDS - begun))")")
+}
+
+# build: for the server of PG_CONFIG, and into it.
+build() {
+    local begun=$SECONDS
+    say "build for $("$PG_CONFIG" --version) (${TEST_PROFILE:=debug})"
+    case $TEST_PROFILE in
+        debug) build_install ;;
+        release) build_install --release ;;
+        *) die "TEST_PROFILE is debug or release, not $TEST_PROFILE" ;;
+    esac
+    summary+=("$(printf '%-12s %30s s' "build $(pg_major)" "$((SECONDS - begun))")")
 }
 
 if [[ ${1:-} == --only ]]; then
-    tier_command "$2"
+    tier_command "${@:2}"
     exit
 fi
 
-chosen=() build=
+chosen=() builds=
 [[ $# -gt 0 ]] || set -- "${TIERS[@]}"
 for tier in "$@"; do
     if tier_exists "$tier"; then
         chosen+=("$tier")
-        ! needs_server "$tier" || build=1
+        ! needs_server "$tier" || builds=1
     else
         say "tier $tier: nothing there"
     fi
@@ -79,18 +98,24 @@ ensure_packages
 ensure_rust
 export PATH
 summary=()
-if [[ $build ]]; then
+rm -rf "$FLAKY"
+if [[ $builds ]]; then
     ensure_cargo_pgrx
-    say "build (${TEST_PROFILE:=debug})"
-    case $TEST_PROFILE in
-        debug) build_install ;;
-        release) build_install --release ;;
-        *) die "TEST_PROFILE is debug or release, not $TEST_PROFILE" ;;
-    esac
+    build
 fi
 for tier in "${chosen[@]}"; do run_tier "$tier"; done
 
 say 'summary'
 [[ ${#summary[@]} -eq 0 ]] || printf '%s\n' "${summary[@]}"
+flaky=0
+if [[ -d $FLAKY ]]; then
+    flaky=$(find "$FLAKY" -type f | wc -l)
+    echo "flaky: failed, and passed when run again (${FLAKY#"$REPO"/})"
+    find "$FLAKY" -type f -printf '  %f\n' | sort
+fi
+if [[ $flaky -gt $FLAKY_LIMIT ]]; then
+    echo "more than $FLAKY_LIMIT flaky tests count as failed"
+    passed=$((passed - flaky)) failed=$((failed + flaky))
+fi
 echo "$passed passed, $failed failed"
 [[ $failed -eq 0 ]]

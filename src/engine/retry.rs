@@ -3,15 +3,16 @@
 use serde_json::json;
 
 use crate::engine::actions::{self, Subject};
-use crate::engine::map;
 use crate::engine::send::find;
+use crate::engine::{map, task};
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Timestamp, clock, scope};
-use crate::store::operations::Reopened;
+use crate::store::operations::{Begun, Reopened};
 use crate::store::runs::{self, Locked, Status};
 use crate::store::steps::Kind;
-use crate::store::{branches, inbox, operations, pauses, ready, timers};
+use crate::store::waits::NewWait;
+use crate::store::{answers, branches, inbox, operations, pauses, ready, timers, waits};
 
 /// Opens the last run of an id again, at the call that it has failed at.
 pub(crate) fn retry(id: &str, reason: Option<&str>) -> Result<(), Error> {
@@ -52,6 +53,9 @@ fn reopen(run: &Locked, now: Timestamp) -> Option<(i32, String)> {
     let reopened = operations::reopen_calls(run.run_id);
     for call in &reopened {
         resume(run, call, now);
+    }
+    for call in operations::reopen_begun(run.run_id) {
+        resume_begun(run, call, now);
     }
     let cut = operations::cut_failure(run.run_id);
     open(run, now);
@@ -98,9 +102,62 @@ fn resume(run: &Locked, call: &Reopened, now: Timestamp) {
     } else if call.kind == Kind::Step {
         again(1);
     }
+    reopen_children(run, call.n, now);
+}
+
+fn reopen_children(run: &Locked, n: i32, now: Timestamp) {
     // Where a child is locked, somebody opens it just now.
-    for child in runs::lock(&operations::failed_children(run.run_id, call.n)) {
+    for child in runs::lock(&operations::failed_children(run.run_id, n)) {
         reopen(&child, now);
+    }
+}
+
+/// Has others go on with a begun call that the end of its run had cut off. What has been done of it since counts.
+fn resume_begun(run: &Locked, call: Begun, now: Timestamp) {
+    let Begun {
+        n,
+        kind,
+        name,
+        request,
+        due_at,
+    } = call;
+    answers::forget(run.run_id, n);
+    match kind {
+        Kind::Step => {
+            for item in operations::reopen_branches(run.run_id, n, 1) {
+                ready::insert_branches(run.owner, i32::from(run.priority), run.run_id, n, item, item);
+            }
+        }
+        Kind::Child => {
+            for child in operations::open_children(run.run_id, n) {
+                // Asked for by the end of this run.
+                inbox::take_cancels(child);
+            }
+            reopen_children(run, n, now);
+        }
+        Kind::Task => task::reopen(run.run_id, n, now),
+        Kind::Signal => {
+            let signal = request.as_ref().and_then(|request| request.field("signal"));
+            let signal = signal.and_then(|signal| signal.to_value().as_str().map(str::to_owned));
+            waits::begin(
+                run.run_id,
+                &NewWait {
+                    n,
+                    name: signal.as_deref().unwrap_or(&name),
+                    since: now,
+                    due_at,
+                    prompt: None,
+                    schema: None,
+                    default: None,
+                },
+            );
+        }
+        _ => {}
+    }
+    answers::give_anew(run.run_id, n);
+    if let Some(due) = due_at {
+        timers::insert(due, run.run_id, n, run.owner, i32::from(run.priority));
+        hints::timer(due);
     }
 }
 

@@ -52,6 +52,7 @@ fn main(database: Oid) {
         });
         match taken {
             Ok(Found::Turns) => {
+                batcher.has_committed();
                 if !batcher.run_command() {
                     return;
                 }
