@@ -23,7 +23,7 @@ use crate::engine::schedule::fire;
 use crate::engine::step::Attempt;
 use crate::engine::{child, limits, seats, send, task};
 use crate::error::Error;
-use crate::hub::{hints, slots};
+use crate::hub::{hands, hints, slots};
 use crate::pg::{Json, PgError, Timestamp, catalog, clock, fault, interrupt, process, scope, txn};
 use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked, Status};
@@ -451,6 +451,8 @@ impl Turn {
                 "workflow {} instance {}{word}{step}",
                 code.workflow, self.run.id
             ));
+        } else {
+            hands::hold(self.run.run_id, step);
         }
         if slow && scope::as_engine(|| self.others_may_wait()) {
             slots::wake_executor(process::my_database(), self.run.owner);

@@ -9,7 +9,7 @@ const READY: &str = "database system is ready to accept connections";
 /// `boom()` kills its own process by the signal that a bug in C would.
 const SCHEMA: &str = r#"
     CREATE EXTENSION plperlu;
-    CREATE FUNCTION boom(input jsonb DEFAULT NULL) RETURNS jsonb LANGUAGE plperlu AS $$ kill 'SEGV', $$; sleep 60; return '1' $$;
+    CREATE FUNCTION boom(input jsonb DEFAULT NULL) RETURNS jsonb LANGUAGE plperlu AS $perl$ kill 'SEGV', $$; sleep 60; return '1' $perl$;
     CREATE TABLE effects (instance text, step text);
     CREATE FUNCTION effect(instance text, step text) RETURNS void LANGUAGE sql AS
         $$ INSERT INTO effects VALUES (instance, step) $$;
