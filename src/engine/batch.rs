@@ -27,7 +27,8 @@ use crate::store::{answers, home, inbox, queues, schedules, steps, tasks, timers
 const DISK_FULL: i32 = pack(*b"53100");
 const IO_ERROR: i32 = pack(*b"58030");
 
-/// Pause between batches that fail, at most, in microseconds.
+/// Pauses behind batches that fail for that, in microseconds: each is twice as long as the one before.
+const FIRST_PAUSE: i64 = 100_000;
 const MAX_PAUSE: i64 = 30_000_000;
 
 /// Takes batches for one role, and remembers from one to the next.
@@ -526,7 +527,7 @@ impl Batcher {
             // Nothing that a run has done, and no run is to fail for it: until it is better.
             self.last_single = None;
             self.recall.pace(|pace| pace.reset());
-            return (1_000_000 << (self.failures - 1).min(6)).min(MAX_PAUSE);
+            return (FIRST_PAUSE << (self.failures - 1).min(10)).min(MAX_PAUSE);
         }
         match self.last_single.take() {
             Some(unit) => {
