@@ -17,7 +17,7 @@ use crate::engine::step::{self, Attempt, StepSpec};
 use crate::engine::turn::{End, Ended, Terms, Turn, cancellation};
 use crate::engine::{cache, limits, rehearsal, seats, send};
 use crate::error::Error;
-use crate::hub::hints;
+use crate::hub::{hands, hints};
 use crate::pg::{Json, PgError, Timestamp, clock, fault};
 use crate::store::branches::{self, LockedBranch, Outcome};
 use crate::store::places::Units;
@@ -29,6 +29,7 @@ use crate::store::{answers, ready, timers};
 pub(crate) fn take(locked: &LockedBranch, run: Locked, terms: Terms, recall: &Rc<Recall>) -> Ended {
     let now = clock();
     let mut turn = Turn::new(run, terms, Rc::clone(recall), now);
+    hands::hold(turn.run.run_id, &locked.name);
     let end = if locked.running {
         turn.found_running(locked)
     } else if !locked.open || locked.due_at.is_some_and(|due| due > now) {

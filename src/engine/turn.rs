@@ -83,6 +83,7 @@ pub(crate) struct Ended {
 pub(crate) fn take(run: Locked, terms: Terms, recall: &Rc<Recall>) -> Ended {
     let now = clock();
     let mut turn = Turn::new(run, terms, Rc::clone(recall), now);
+    hands::hold(turn.run.run_id, "");
     fault("turn");
     turn.read_controls();
     turn.begin(now)

@@ -56,11 +56,12 @@ const SCHEMA: &str = r#"
     CREATE FUNCTION effect(instance text, step text) RETURNS void LANGUAGE sql AS
         $$ INSERT INTO effects VALUES (instance, step) $$;
     -- Fails every other time.
-    CREATE SEQUENCE attempts;
+    CREATE SEQUENCE attempts_flaky;
+    CREATE SEQUENCE attempts_begun;
     CREATE FUNCTION flaky(instance text, step text) RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
         INSERT INTO effects VALUES (instance, step);
-        IF nextval('attempts') % 2 <> 0 THEN RAISE 'not this time'; END IF;
+        IF nextval('attempts_' || step) % 2 <> 0 THEN RAISE 'not this time'; END IF;
     END $$;
 
     CREATE FUNCTION small_flow(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
@@ -150,6 +151,8 @@ impl Session<'_> {
 fn round(cluster: &Cluster, point: &str, action: &str) {
     let began = Instant::now();
     let reached = cluster.data().join(format!("faults/{point}.reached"));
+    let starts = || cluster.logged("database system is ready to accept connections");
+    let before = starts();
     let mut session = Session { cluster, db: None };
     let arm = format!("COPY (SELECT '{action}') TO PROGRAM 'mkdir -p faults && cat >faults/{point}'");
     assert!(session.attempt(&arm));
@@ -165,7 +168,7 @@ fn round(cluster: &Cluster, point: &str, action: &str) {
             session.attempt("SELECT pg_terminate_backend(pid) FROM wf.workers WHERE kind = 'scheduler'");
         }
         // Those of the rounds before, which are done.
-        while !session.attempt("SELECT wf_purge('0 s'), setval('attempts', 2)") {
+        while !session.attempt("SELECT wf_purge('0 s'), setval('attempts_begun', 2)") {
             std::thread::sleep(Duration::from_millis(20));
         }
         let start = format!(
@@ -205,6 +208,10 @@ fn round(cluster: &Cluster, point: &str, action: &str) {
             std::thread::sleep(Duration::from_millis(10));
         }
     });
+    if action == "kill" {
+        // It may have come last.
+        eventually(SOON, "the server has started again", || starts() > before);
+    }
     check(cluster, point, action);
     eprintln!("{action} at {point}: {:?}", began.elapsed());
 }
