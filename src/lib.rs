@@ -62,9 +62,14 @@ extension_sql_file!(
     requires = ["commands_tables"]
 );
 extension_sql_file!(
+    "../sql/tables/68_crashes.sql",
+    name = "crashes_tables",
+    requires = ["schedules_tables"]
+);
+extension_sql_file!(
     "../sql/tables/68_logs.sql",
     name = "logs_tables",
-    requires = ["schedules_tables"]
+    requires = ["crashes_tables"]
 );
 extension_sql_file!(
     "../sql/tables/68_retention.sql",

@@ -35,6 +35,7 @@ enum LogLevel {
     #[name = c"off"]
     Off,
 }
+static MAX_CRASHES: GucSetting<i32> = GucSetting::<i32>::new(3);
 
 /// Defines the settings; from `_PG_init`.
 pub(crate) fn define() {
@@ -67,6 +68,16 @@ pub(crate) fn define() {
         1024 * 1024 - 1,
         GucContext::Suset,
         GucFlags::UNIT_KB,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_workflow.max_crashes",
+        c"Crashes of the server after which the instance that caused them is set aside.",
+        c"0 never sets it aside; it is held for up to an hour behind each.",
+        &MAX_CRASHES,
+        0,
+        1000,
+        GucContext::Sighup,
+        GucFlags::default(),
     );
     for (name, what, setting) in [
         (
@@ -198,6 +209,11 @@ pub(crate) fn metrics_workflows() -> usize {
 pub(crate) fn traceparent() -> Option<String> {
     let text = TRACEPARENT.get()?.to_string_lossy().into_owned();
     Some(text).filter(|text| !text.is_empty())
+}
+
+/// `None`: any number.
+pub(crate) fn max_crashes() -> Option<i32> {
+    Some(MAX_CRASHES.get()).filter(|crashes| *crashes > 0)
 }
 
 pub(crate) fn max_executors() -> usize {

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use pg_workflow_core::histogram::{self, BUCKETS};
 
+use crate::engine::authority;
 use crate::error::Error;
 use crate::hub::metrics::{self, Counts, Event, Place, RESOLUTIONS};
 use crate::hub::slots;

@@ -17,6 +17,7 @@ pub(crate) mod code;
 pub(crate) mod command;
 pub(crate) mod complete;
 pub(crate) mod continued;
+pub(crate) mod crash;
 pub(crate) mod define;
 pub(crate) mod explain;
 pub(crate) mod fork;

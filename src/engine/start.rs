@@ -4,7 +4,7 @@ use crate::engine::seats::{self, Seat};
 use crate::engine::{authority, backlog, calls, define, metrics, step, trace};
 use crate::error::Error;
 use crate::hub::hints;
-use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, scope};
+use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, fault, scope};
 use crate::store::runs::{self, Found, Locked, NewRun, Parent};
 use crate::store::{dedup, operations, places, queues, ready, timers};
 
@@ -260,6 +260,7 @@ fn insert(start: Start, queueing: Option<&Queueing>, parent: Option<Parent>, dep
         }
         make_ready(&run, seat.as_ref());
         metrics::started(run.def_id, owner, &start.workflow);
+        fault("started");
         Ok(id.clone())
     })
 }

@@ -8,7 +8,7 @@ use crate::engine::{calls, limits, target, trace};
 use crate::error::Error;
 use crate::hub::slots;
 use crate::pg::errdata::{QUERY_CANCELED, pack, unpack};
-use crate::pg::{Json, PgError, Timestamp, clock, guard, interrupt, scope, txn, value};
+use crate::pg::{Json, PgError, Timestamp, clock, fault, guard, interrupt, scope, txn, value};
 use crate::settings;
 use crate::store::runs::Locked;
 
@@ -103,6 +103,7 @@ pub(crate) fn attempt(
 ) -> Attempt {
     let bounds = Bounds::new(run.deadline, code, spec, until, company.patience);
 
+    fault("step");
     let (result, fired) = calls::acting(|| {
         scope::as_owner(run.owner, &code.search_path, || {
             if let Some(limit) = bounds.nearest() {
@@ -112,6 +113,7 @@ pub(crate) fn attempt(
             // its step's effects behind.
             let run = || {
                 let result = target::run(&spec.target, &spec.input);
+                fault("step-run");
                 if interrupt::has_fired() {
                     guard::throw(PgError::new(QUERY_CANCELED, "step has swallowed its interruption"));
                 }
@@ -124,6 +126,7 @@ pub(crate) fn attempt(
         })
     });
 
+    fault("step-done");
     match result {
         Ok(result) => Attempt::Done(Done { result, origin: None }),
         Err(error) if error.sqlstate == QUERY_CANCELED => {

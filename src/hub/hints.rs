@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::state::{Kind, STATE};
 use super::{metrics, pollers};
-use crate::pg::{Oid, RunId, Timestamp, callback, interrupt, process};
+use crate::pg::{Oid, RunId, Timestamp, callback, fault, interrupt, process};
 
 #[derive(Default)]
 struct Pending {
@@ -63,6 +63,9 @@ fn on_end(committed: bool) {
     metrics::on_end(committed);
     let pending = PENDING.take();
     if committed {
+        if pending.held {
+            fault("committed");
+        }
         deliver(&pending);
     } else if pending.held {
         deliver(&Pending {

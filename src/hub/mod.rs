@@ -2,6 +2,7 @@
 //! Lies between `pg` and the engine; absent (all calls do nothing) if the library was not preloaded.
 
 pub(crate) mod databases;
+pub(crate) mod hands;
 pub(crate) mod hints;
 pub(crate) mod metrics;
 pub(crate) mod pauses;
@@ -19,6 +20,7 @@ pub(crate) fn request() {
 
 /// Sets it up.
 pub(crate) fn startup() {
+    hands::startup();
     state::startup();
     metrics::startup();
 }

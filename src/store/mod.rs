@@ -8,6 +8,7 @@ pub(crate) mod answers;
 pub(crate) mod branches;
 pub(crate) mod cache;
 pub(crate) mod commands;
+pub(crate) mod crashes;
 pub(crate) mod dedup;
 pub(crate) mod definitions;
 pub(crate) mod functions;
