@@ -151,8 +151,8 @@ stage_scripts() {
 # The name that it had.
 stage_cron() { stage_scripts "$@"; }
 
-# build_install [--release]: builds the extension and installs it into the server of PG_CONFIG.
-build_install() (
+# stage_build [--release]: builds the extension for the server of PG_CONFIG, as a tree of what is to be installed: target/package.
+stage_build() (
     cd "$REPO" || exit
     umask 022 # the server reads these files as another user
     staged=$REPO/target/package
@@ -163,12 +163,17 @@ build_install() (
     rm -rf "$staged"
     "$CARGO_PGRX" pgrx package --pg-config "$PG_CONFIG" --out-dir "$staged" "${profile[@]}" "${features[@]}"
     stage_scripts "$staged$("$PG_CONFIG" --sharedir)/extension"
-    if [[ -w $("$PG_CONFIG" --pkglibdir) && -w $("$PG_CONFIG" --sharedir)/extension ]]; then
-        cp -R --remove-destination "$staged/." /
-    else
-        as_root cp -R --remove-destination "$staged/." /
-    fi
 )
+
+# build_install [--release]: builds the extension and installs it into the server of PG_CONFIG.
+build_install() {
+    stage_build "$@"
+    if [[ -w $("$PG_CONFIG" --pkglibdir) && -w $("$PG_CONFIG" --sharedir)/extension ]]; then
+        cp -R --remove-destination "$REPO/target/package/." /
+    else
+        as_root cp -R --remove-destination "$REPO/target/package/." /
+    fi
+}
 
 # --- the user that runs Postgres --------------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests, or the tiers named: scripts/test.sh [lint|core|regress|isolation|server|clients...]
+# All tests, or the tiers named: scripts/test.sh [lint|core|regress|isolation|server|package|clients...]
 #   TEST_PROFILE=release   the build that the server tiers test (default: debug)
 # A tier is a command whose output ends with its counts; the output is kept in target/test/TIER.log. A test that fails is
 # run again once, alone: see scripts/flaky.sh.
@@ -10,7 +10,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$REPO/scripts/flaky.sh"
 cd "$REPO"
 
-TIERS=(lint core regress isolation server clients)
+TIERS=(lint core regress isolation server package clients)
 # More flaky tests than this fail the run.
 FLAKY_LIMIT=2
 passed=0 failed=0
@@ -21,6 +21,7 @@ tier_exists() {
         regress) compgen -G 'tests/regress/sql/*.sql' >/dev/null ;;
         isolation) compgen -G 'tests/isolation/specs/*.spec' >/dev/null ;;
         server) [[ -f tests/server/Cargo.toml ]] ;;
+        package) [[ -x tests/package/run.sh ]] ;;
         clients) [[ -x clients/test.sh ]] ;;
         *) die "no such tier: $1 (there are: ${TIERS[*]})" ;;
     esac
@@ -36,6 +37,8 @@ tier_command() {
         isolation) tests/isolation/run.sh ;;
         # What the documentation promises is tested here too.
         server) tests/server/run.sh "${@:2}" ;;
+        # Of the build that the other tiers test.
+        package) tests/package/run.sh ;;
         clients) clients/test.sh ;;
     esac
 }

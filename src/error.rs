@@ -205,6 +205,8 @@ pub(crate) enum Error {
     OneSnapshot(&'static str),
     #[error("the instances of this database belong to another installation")]
     NotHome,
+    #[error("the schema of pg_workflow in this database is of version {schema}, its library of version {library}")]
+    OtherSchema { schema: String, library: &'static str },
     #[error("test of workflow \"{workflow}\" has not come to its end")]
     TestWithoutEnd { workflow: String, limit: i32 },
 
@@ -275,7 +277,7 @@ impl Error {
             | OutsideWorkflow(_)
             | InsideStep(_)
             | InsideWorkflow(_) => b"55000",
-            Compensated(_) | NoOpenCall { .. } | NotFailed(_) | NotPaused(_) | NotHome => b"55000",
+            Compensated(_) | NoOpenCall { .. } | NotFailed(_) | NotPaused(_) | NotHome | OtherSchema { .. } => b"55000",
             Busy(_) => b"55006",
             OneSnapshot(_) => b"25000",
             TransactionEnded => b"2D000",
@@ -417,6 +419,9 @@ impl Error {
             UnknownStep { .. } => "wf.steps shows what is recorded; a call has a number there, too.".into(),
             OneSnapshot(_) => "What others do meanwhile would not be seen under this isolation level.".into(),
             NotHome => "If they are to run here, call wf_adopt().".into(),
+            OtherSchema { .. } => {
+                "Run ALTER EXTENSION pg_workflow UPDATE; if that does not help, restart the server to load the new library.".into()
+            }
             NotConnectedAs { .. } => {
                 "Connect as the role: after SET ROLE, or inside a SECURITY DEFINER function, its code could take the session's own privileges."
                     .into()

@@ -21,6 +21,7 @@ pub(crate) mod explain;
 pub(crate) mod fork;
 pub(crate) mod history;
 mod in_place;
+pub(crate) mod installed;
 mod limits;
 pub(crate) mod map;
 pub(crate) mod observe;

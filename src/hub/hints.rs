@@ -107,6 +107,11 @@ fn deliver(pending: &Pending) {
                 slot.recheck = true;
                 slot.latch.set();
             }
+            // What they remember may be of another schema; the scheduler starts new ones if it finds that all fits.
+            for slot in state.of(Kind::Executor, database) {
+                slot.quit = true;
+                slot.latch.set();
+            }
         }
         if pending.dropped {
             for slot in state.live().filter(|slot| slot.database == database) {

@@ -190,6 +190,12 @@ pub(crate) fn preloading() -> bool {
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
 }
 
+/// True in a server that pg_upgrade has started.
+pub(crate) fn is_binary_upgrade() -> bool {
+    // SAFETY: set at start.
+    unsafe { pg_sys::IsBinaryUpgrade }
+}
+
 /// The body of a worker's main function: an error that nobody handled ends the process as an ERROR in the log.
 pub(crate) fn main(body: impl FnOnce()) {
     super::guard::entry(|| {

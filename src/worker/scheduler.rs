@@ -12,7 +12,8 @@ use crate::hub::wal;
 use crate::pg::process::{self, WorkerSpec, worker_main};
 use crate::pg::{Oid, PgError, Timestamp, clock, errdata, latch, scope, txn};
 use crate::settings;
-use crate::store::{home, ready, timers};
+use crate::store::home::{self, Home};
+use crate::store::{ready, timers};
 
 use super::Belongs;
 
@@ -120,7 +121,12 @@ impl Scheduler {
     fn idle_once(&mut self) {
         slots::set_next_due(Some(i64::MIN));
         if !std::mem::replace(&mut self.idling, true) {
-            errdata::log_text("pg_workflow runs nothing in this database: see wf_health() there");
+            let why = txn::transaction(|| scope::as_engine(super::why_not)).ok().flatten();
+            errdata::log_text(format!(
+                "pg_workflow runs nothing in database {}: {}see wf_health() there",
+                self.database.to_u32(),
+                why.map(|why| why + "; ").unwrap_or_default()
+            ));
         }
     }
 
@@ -163,10 +169,20 @@ impl Scheduler {
         // Announced before the look: a timer that is committed after it wakes us.
         slots::set_next_due(None);
         // Asked each time: rows of another installation may have been restored since.
-        let looked = txn::transaction(|| scope::as_engine(|| home::is_here().then(|| self.look())))?;
-        let Some(Look { more, next, mut owners }) = looked else {
-            self.idle_once();
-            return Ok(None);
+        let looked = txn::transaction(|| {
+            scope::as_engine(|| match home::find() {
+                Home::Here => Ok(self.look()),
+                other => Err(other),
+            })
+        })?;
+        let Look { more, next, mut owners } = match looked {
+            Ok(look) => look,
+            Err(home) => {
+                if home == Home::Elsewhere {
+                    self.idle_once();
+                }
+                return Ok(None);
+            }
         };
         self.idling = false;
         self.recovered = true;
