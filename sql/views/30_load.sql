@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- What the extension costs the server: everything here is of this database. As one list, so that any tool can store it.
 -- pg_stat_activity shows the snapshots of others to those only who may see them.
 CREATE VIEW wf.load WITH (security_barrier) AS

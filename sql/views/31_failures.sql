@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- What has failed, counted by kind. Served by runs_failed: what it costs grows with the failures, not with what has ended well.
 -- The call is the last one that has failed with the run's own error; NULL: the function itself has.
 CREATE VIEW wf.failures WITH (security_barrier) AS

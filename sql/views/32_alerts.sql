@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- What a person on call wants to know, a row each; no row: nothing to do. Every check is bounded: none reads what has ended
 -- well, and of what may be many only so many are looked at.
 CREATE VIEW wf.alerts WITH (security_barrier) AS

@@ -239,7 +239,7 @@ fn nothing_runs_in_a_copy_on_a_standby_and_between_two_versions() {
     assert_eq!(reasons(&mut db, "i"), ["versions", "signal"]);
     assert_eq!(alerts(&mut db), ["versions"]);
     let words = explanation(&mut db, "i", "versions");
-    assert!(words.contains("the extension of version 0.0.1"), "{words}");
+    assert!(words.contains("is of version 0.0.1"), "{words}");
 }
 
 #[test]
