@@ -358,6 +358,6 @@ BEGIN ATOMIC
     ORDER BY e.nr;
 END;
 COMMENT ON FUNCTION @extschema@.wf_explain(text) IS
-'Why does the open or last run of an id not move? One row a reason, the most decisive first: a code, a sentence, and what to do. instance: the id that it is about (a child that is waited for, and what that waits for, follow its parent). since, until: of what is waited for. pid: the process that is at it; blocked_by: those that it waits for. What pg_stat_activity does not show the caller is left out. Errors: 42704 unknown id, 42501 not yours.';
+'Why does the open or last run of an id not move? One row a reason, the most decisive first: a code, a sentence, and what to do. instance: the id that it is about (a child that is waited for, and what that waits for, follow its parent). since, until: of what is waited for. pid: the process that is at it; blocked_by: those that it waits for. What pg_stat_activity does not show the caller is left out. Errors: 42704 unknown id, or not yours to see.';
 
 SET LOCAL search_path = @extschema@, pg_temp;

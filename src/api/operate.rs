@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::hub::{hints, slots, wal};
 use crate::pg::fmgr::{Args, Return, role_name, sql_function};
 use crate::pg::{Json, process, scope, txn};
+use crate::settings;
 
 /// Refuses a function that runs workflows where it is called, unless that is a session of the role that they are of.
 pub(super) fn require_own_session(function: &'static str) -> Result<(), Error> {
@@ -60,6 +61,8 @@ fn facts(_: Args) -> Result<Return, Error> {
         "launcher": slots.iter().any(|slot| slot.kind == slots::Kind::Launcher),
         "workers": workers,
         "wal_bytes": wal::of(process::my_database()),
+        "purge": settings::background_purge(),
+        "retention": settings::retention(),
     });
     Ok(Return::json(Some(&Json::from_value(&facts))))
 }

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::engine::{installed, send};
+use crate::engine::authority::{self, Access};
+use crate::engine::installed;
 use crate::error::Error;
 use crate::pg::{Json, PgError, scope};
 use crate::store::reasons;
@@ -19,7 +20,7 @@ pub(crate) fn explain(id: &str) -> Result<Option<Json>, Error> {
             });
             return Ok(Some(Json::from_value(&json!([reason]))));
         }
-        let run = send::find(id, caller)?;
+        let run = authority::find(id, caller, Access::See)?;
         Ok(reasons::of_run(run.run_id))
     })
 }

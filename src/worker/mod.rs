@@ -1,5 +1,6 @@
 //! The processes: launcher, schedulers, executors. See README.md for how they wake each other.
 
+mod cleaner;
 mod executor;
 mod launcher;
 mod scheduler;

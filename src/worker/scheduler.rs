@@ -1,4 +1,5 @@
-//! The scheduler: one a database. Moves due timers to the ready queue and starts executors where they are missing.
+//! The scheduler: one a database. Moves due timers to the ready queue and starts executors where they are missing; in
+//! between it removes what has ended (`cleaner`).
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,6 +17,7 @@ use crate::store::home::{self, Home};
 use crate::store::{ready, timers};
 
 use super::Belongs;
+use super::cleaner::Cleaner;
 
 worker_main!(pg_workflow_scheduler, main);
 
@@ -45,6 +47,7 @@ fn main(database: Oid) {
         complained: false,
         idling: false,
         recovered: false,
+        cleaner: Cleaner::new(),
     };
     let mut belongs = Belongs::NotNow;
     loop {
@@ -114,6 +117,7 @@ struct Scheduler {
     idling: bool,
     /// What was found running when it began has been looked at, and what is for the start of the server.
     recovered: bool,
+    cleaner: Cleaner,
 }
 
 impl Scheduler {
@@ -212,7 +216,7 @@ impl Scheduler {
                 again = Some(again.map_or(at, |other| other.min(at)));
             }
         }
-        Ok(again)
+        Ok([again, self.cleaner.work()].into_iter().flatten().min())
     }
 
     /// Sees to it that a role with work has an executor (one more, if that was asked for and all are busy). Returns when to try again.
@@ -246,7 +250,12 @@ impl Scheduler {
         if now < due {
             return Some(due);
         }
-        let name = txn::transaction(|| crate::pg::fmgr::role_name(role)).unwrap_or_default();
+        let name = txn::transaction(|| scope::role_exists(role).then(|| crate::pg::fmgr::role_name(role)));
+        let Ok(Some(name)) = name else {
+            // Dropped: nobody can connect as it. wf_cancel ends what it has left.
+            self.requested.remove(&role);
+            return None;
+        };
         let spec = WorkerSpec {
             kind: "pg_workflow executor",
             title: &format!(

@@ -3,6 +3,7 @@
 //! Each cluster is a child of the test process, listens on a Unix socket only, and is removed when dropped. It runs with
 //! fsync off, in crash tests too: killing processes does not need it, since the kernel survives.
 
+pub mod pages;
 pub mod zoo;
 
 use std::collections::BTreeMap;
@@ -529,6 +530,11 @@ impl Random {
             .and_then(|seed| seed.parse().ok())
             .unwrap_or(chance);
         eprintln!("SEED={seed}");
+        Self(seed | 1)
+    }
+
+    /// Always the same numbers.
+    pub fn seeded(seed: u64) -> Self {
         Self(seed | 1)
     }
 
