@@ -1,5 +1,7 @@
 //! Queues: what workers claim tasks from, and how they wait for some.
 
+use pg_workflow_core::trace::{TraceParent, span_id};
+
 use crate::engine::admission::{self, Room, Taken};
 use crate::engine::start::check_text;
 use crate::engine::{authority, calls, report, task};
@@ -295,6 +297,10 @@ fn describe(task: &Task) -> Json {
     let time = |at: Option<Timestamp>| at.map(|at| timestamp_json(at).to_text());
     let started = task.started_at.unwrap_or_default();
     let deadline = task::limits(&task.request).deadline(task.created_at, started);
+    let trace = task.trace.map(|trace| {
+        let parent_id = span_id(&task.run_id.0, task.n, 0);
+        TraceParent { parent_id, ..trace }.to_string()
+    });
     Json::object(&[
         ("task", text(&report::token(task))),
         ("queue_name", text(&task.queue)),
@@ -307,5 +313,6 @@ fn describe(task: &Task) -> Json {
         ("heartbeat", task.details.as_ref().map(Json::to_text)),
         ("id", text(&task.id)),
         ("workflow", text(&task.workflow)),
+        ("trace", trace.as_deref().and_then(text)),
     ])
 }

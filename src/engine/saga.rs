@@ -9,7 +9,7 @@ use crate::engine::code::Code;
 use crate::engine::history::{History, ROLLBACK, Want};
 use crate::engine::step::StepSpec;
 use crate::engine::turn::{End, Turn};
-use crate::engine::{child, limits};
+use crate::engine::{child, limits, metrics};
 use crate::error::{CANCELLED, Error};
 use crate::pg::{Json, PgError, Timestamp, clock};
 use crate::store::runs::{self, Status};
@@ -99,6 +99,7 @@ impl Turn {
         if history.next_compensation().is_none() {
             return self.close(status, None, Some(error));
         }
+        metrics::begun(&self.run, self.started);
         runs::compensates(self.run.run_id, &Json::from_value(&error.to_json()), self.started);
         self.wrote = true;
         if let Some(deadline) = self.run.deadline.filter(|deadline| *deadline > now) {

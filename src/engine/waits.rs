@@ -6,7 +6,7 @@ use crate::engine::ask::Ask;
 use crate::engine::code::Code;
 use crate::engine::history::History;
 use crate::engine::turn::{End, Turn, cancellation};
-use crate::engine::{child, map, seats, task};
+use crate::engine::{child, map, metrics, seats, task};
 use crate::hub::hints;
 use crate::pg::value::timestamp_text;
 use crate::pg::{Interval, Json, Timestamp};
@@ -289,6 +289,7 @@ impl Turn {
         } else {
             Status::Waiting
         };
+        metrics::begun(&self.run, self.started);
         runs::set_open(self.run.run_id, status, Some(&words.join(", ")), self.started);
         End::Settled
     }

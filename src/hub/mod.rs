@@ -3,9 +3,22 @@
 
 pub(crate) mod databases;
 pub(crate) mod hints;
+pub(crate) mod metrics;
 pub(crate) mod pauses;
 pub(crate) mod pollers;
 pub(crate) mod results;
 pub(crate) mod slots;
 pub(crate) mod state;
 pub(crate) mod wal;
+
+/// Asks for all shared memory.
+pub(crate) fn request() {
+    state::request();
+    metrics::request();
+}
+
+/// Sets it up.
+pub(crate) fn startup() {
+    state::startup();
+    metrics::startup();
+}

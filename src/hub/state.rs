@@ -162,11 +162,11 @@ pub(super) struct State {
 
 pub(super) static STATE: Shared<State> = Shared::new(c"pg_workflow");
 
-pub(crate) fn request() {
+pub(super) fn request() {
     STATE.request();
 }
 
-pub(crate) fn startup() {
+pub(super) fn startup() {
     STATE.startup(State {
         slots: [Slot::FREE; PROCESSES],
         waiters: [Waiter {
