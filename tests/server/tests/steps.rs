@@ -516,7 +516,12 @@ fn results_of_every_type() {
              RETURN answers;
          END",
     );
+    // A server may have been built without libxml.
+    let has_xml = db.attempt("SELECT '<a/>'::xml").is_ok();
     for expression in VALUES {
+        if expression.ends_with("::xml") && !has_xml {
+            continue;
+        }
         let quoted = json!([expression]).to_string().replace('\'', "''");
         let id: String = db.one(&format!("SELECT wf_start('types', '{quoted}')"));
         let expected: Value = match *expression {
