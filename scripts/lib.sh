@@ -135,16 +135,38 @@ pg_major() { "$PG_CONFIG" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/'; }
 # Arguments that make cargo build for the major version of PG_CONFIG.
 cargo_features() { printf '%s\n' --no-default-features --features "pg$(pg_major)"; }
 
-# stage_cron DIR: puts the companion extension there, which is SQL only, under the version of Cargo.toml.
-stage_cron() {
-    local version
+# update_script EXTENSION UPDATES SOURCE...: the script that updates from the release that directory UPDATES is named after.
+# What becomes of tables stands in UPDATES; functions and views are compared with the release (update.awk).
+update_script() {
+    local extension=$1 updates=$2 changes
+    shift 2
+    printf '%s\n\n' "\\echo Use \"ALTER EXTENSION $extension UPDATE\" to load this file. \\quit"
+    mapfile -t changes < <(compgen -G "$updates/*.sql" | LC_ALL=C sort)
+    awk -f "$REPO/scripts/update.awk" \
+        role=release "$REPO/sql/releases/$extension--$(basename "${updates%--*}").sql" \
+        ${changes[@]+role=update "${changes[@]}"} role=source "$@"
+}
+
+# stage_scripts DIR: puts beside the install script that cargo-pgrx has made there what else CREATE and ALTER EXTENSION may
+# ask for: the companion, which is SQL only, the scripts of releases, and the updates from the last of these to Cargo.toml's version.
+stage_scripts() {
+    local version from replayed
     version=$(cargo_toml version)
     sed "s/@VERSION@/$version/" "$REPO/cron/pg_workflow_cron.control" >"$1/pg_workflow_cron.control"
     cp "$REPO/cron/pg_workflow_cron.sql" "$1/pg_workflow_cron--$version.sql"
+    cp "$REPO"/sql/releases/*.sql "$1"
+    from=$(compgen -G "$REPO/sql/updates/*--$version") || die "sql/updates/ has nothing that leads to version $version"
+    mapfile -t replayed < <(cd "$REPO" && grep -oE 'sql/(functions|views)/[^"]*' src/lib.rs)
+    update_script pg_workflow "$from" "${replayed[@]/#/$REPO/}" >"$1/pg_workflow--$(basename "$from").sql"
+    update_script pg_workflow_cron "$REPO/cron/updates/$(basename "$from")" "$REPO/cron/pg_workflow_cron.sql" \
+        >"$1/pg_workflow_cron--$(basename "$from").sql"
 }
 
-# build_install [--release]: builds the extension and installs it into the server of PG_CONFIG.
-build_install() (
+# The name that it had.
+stage_cron() { stage_scripts "$@"; }
+
+# stage_build [--release]: builds the extension for the server of PG_CONFIG, as a tree of what is to be installed: target/package.
+stage_build() (
     cd "$REPO" || exit
     umask 022 # the server reads these files as another user
     staged=$REPO/target/package
@@ -154,13 +176,18 @@ build_install() (
     # Not `cargo pgrx install`: it copies over the library that a running server has mapped.
     rm -rf "$staged"
     "$CARGO_PGRX" pgrx package --pg-config "$PG_CONFIG" --out-dir "$staged" "${profile[@]}" "${features[@]}"
-    stage_cron "$staged$("$PG_CONFIG" --sharedir)/extension"
-    if [[ -w $("$PG_CONFIG" --pkglibdir) && -w $("$PG_CONFIG" --sharedir)/extension ]]; then
-        cp -R --remove-destination "$staged/." /
-    else
-        as_root cp -R --remove-destination "$staged/." /
-    fi
+    stage_scripts "$staged$("$PG_CONFIG" --sharedir)/extension"
 )
+
+# build_install [--release]: builds the extension and installs it into the server of PG_CONFIG.
+build_install() {
+    stage_build "$@"
+    if [[ -w $("$PG_CONFIG" --pkglibdir) && -w $("$PG_CONFIG" --sharedir)/extension ]]; then
+        cp -R --remove-destination "$REPO/target/package/." /
+    else
+        as_root cp -R --remove-destination "$REPO/target/package/." /
+    fi
+}
 
 # --- the user that runs Postgres --------------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests, or the tiers named: scripts/test.sh [lint|core|regress|isolation|server|clients...]
+# All tests, or the tiers named: scripts/test.sh [lint|core|regress|isolation|server|package|clients...]
 #   TEST_PROFILE=release   the build that the server tiers test (default: debug)
 #   MATRIX='16 18'         further versions of Postgres that all tests are run on (default: these, behind those on 15)
 #   FULL=1                 on these, too, every test that uses a server; without it those of MATRIX_SERVER
@@ -14,7 +14,7 @@ source "$REPO/scripts/servers.sh"
 source "$REPO/scripts/flaky.sh"
 cd "$REPO"
 
-TIERS=(lint core regress isolation server clients)
+TIERS=(lint core regress isolation server package clients)
 # On further versions: what is about the server's own workings. The rest is SQL, which the golden tests cover.
 MATRIX_SERVER=(crash:: dump:: roles:: transactional:: procedures:: commands:: standby::)
 # More flaky tests than this fail the run.
@@ -27,6 +27,7 @@ tier_exists() {
         regress) compgen -G 'tests/regress/sql/*.sql' >/dev/null ;;
         isolation) compgen -G 'tests/isolation/specs/*.spec' >/dev/null ;;
         server) [[ -f tests/server/Cargo.toml ]] ;;
+        package) [[ -x tests/package/run.sh ]] ;;
         clients) [[ -x clients/test.sh ]] ;;
         *) die "no such tier: $1 (there are: ${TIERS[*]})" ;;
     esac
@@ -42,6 +43,8 @@ tier_command() {
         isolation) tests/isolation/run.sh ;;
         # What the documentation promises is tested here too.
         server) tests/server/run.sh "${@:2}" ;;
+        # Of the build that the other tiers test.
+        package) tests/package/run.sh ;;
         clients) clients/test.sh ;;
     esac
 }

@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- Functions for those who operate the server.
 
 CREATE PROCEDURE wf_run_pending()

@@ -1,4 +1,5 @@
--- What a run stands at comes to nothing with it, and so do the timers of what was waited for. $1 run_id, $2 finished_at
+-- What a run stands at comes to nothing with it, and so do the timers of what was waited for. A begun wait keeps its time, for
+-- a run that is opened again. $1 run_id, $2 finished_at
 WITH open AS (
     SELECT s.run_id, s.n, s.due_at FROM wf_internal.steps s WHERE s.run_id = $1 AND s.status IN ('waiting', 'retrying')
 ), timers AS (
@@ -6,5 +7,5 @@ WITH open AS (
 ), waits AS (
     DELETE FROM wf_internal.waits w WHERE w.run_id = $1
 )
-UPDATE wf_internal.steps s SET status = 'cancelled', finished_at = $2, due_at = NULL
+UPDATE wf_internal.steps s SET status = 'cancelled', finished_at = $2, due_at = CASE WHEN s.begun THEN s.due_at END
 FROM open o WHERE s.run_id = o.run_id AND s.n = o.n

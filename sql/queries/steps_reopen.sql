@@ -19,9 +19,12 @@ FROM run r
 WHERE s.run_id = $1 AND s.status IN ('failed', 'cancelled')
   AND (s.begun AND s.kind = 'step' AND s.error->>'sqlstate' = r.sqlstate AND s.error->>'message' = r.message
        OR s.begun AND s.kind = 'child' AND s.error->>'sqlstate' = r.sqlstate AND s.error->>'message' = r.message
-          AND EXISTS (SELECT FROM wf_internal.runs c WHERE c.parent_run_id = $1 AND c.parent_n = s.n)
+          AND EXISTS (SELECT FROM wf_internal.runs c
+                      WHERE c.parent_run_id = $1 AND c.parent_n = s.n AND NOT coalesce(c.error ? 'compensated', false))
        OR NOT s.begun AND s.n = (SELECT l.n FROM last l)
-          AND (s.kind = 'child' AND EXISTS (SELECT FROM wf_internal.runs c WHERE c.parent_run_id = $1 AND c.parent_n = s.n)
+          AND (s.kind = 'child' AND EXISTS (SELECT FROM wf_internal.runs c
+                                            WHERE c.parent_run_id = $1 AND c.parent_n = s.n
+                                              AND NOT coalesce(c.error ? 'compensated', false))
                OR s.kind = 'map' AND EXISTS (SELECT FROM wf_internal.branches b WHERE b.run_id = $1 AND b.n = s.n)
                   -- Nobody would go on with an item whose child could not be started.
                   AND NOT (s.request ? 'workflow'

@@ -179,7 +179,7 @@ impl Turn {
                         let error = limits::step_timeout(code, spec, name, number, begun, Some(&error));
                         (StepStatus::Failed, Json::from_value(&error.to_json()), None)
                     } else {
-                        (StepStatus::Retrying, Json::from_value(&error.to_json()), Some(due))
+                        (StepStatus::Retrying, step::passing_error(code, spec, &error), Some(due))
                     }
                 }
                 Verdict::Fail => (StepStatus::Failed, Json::from_value(&error.to_json()), None),

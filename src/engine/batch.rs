@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use pg_workflow_core::batch::{BUDGET, MAX_STEPS};
+use pg_workflow_core::batch::MAX_STEPS;
 
 use crate::engine::passage::Interrupted;
 use crate::engine::pause::{self, Parking};
@@ -43,6 +43,8 @@ pub(crate) struct Batcher {
     /// How far the run in trouble had come when its last turn in this process began.
     stood: Option<(i64, i64)>,
     failures: u32,
+    /// When the last batch was ready for its commit.
+    ended: Option<Timestamp>,
 }
 
 /// What a turn is taken for: a run, or a branch of it.
@@ -91,6 +93,14 @@ impl Batcher {
             forced: None,
             stood: None,
             failures: 0,
+            ended: None,
+        }
+    }
+
+    /// The last batch's transaction has committed just now.
+    pub(crate) fn has_committed(&mut self) {
+        if let Some(ended) = self.ended.take() {
+            self.recall.pace(|pace| pace.observe_commit(clock() - ended));
         }
     }
 
@@ -136,7 +146,7 @@ impl Batcher {
         if !locked.is_empty() {
             hints::holding();
         }
-        let until = (commits != Commits::No).then_some(begun + BUDGET);
+        let until = (commits != Commits::No).then_some(begun + self.recall.pace(|pace| pace.budget()));
         let alone_in_transaction = locked.len() + branches.len() == 1 && commits != Commits::No;
         if alone_in_transaction {
             let branch = branches
@@ -332,7 +342,8 @@ impl Batcher {
         };
         self.last_single = Some((id, None));
         let ticket = interrupted.ticket().and_then(ready::retake);
-        let terms = self.terms((id, None), Some(begun + BUDGET), ticket);
+        let until = begun + self.recall.pace(|pace| pace.budget());
+        let terms = self.terms((id, None), Some(until), ticket);
         let priority = i32::from(run.priority);
         let ended = scope::with_memory(|| Turn::go_on(interrupted, run, terms));
         let served: Vec<Ticket> = self.settle((id, None), priority, &ended).into_iter().collect();
@@ -376,7 +387,9 @@ impl Batcher {
         }
         send::flush_hints();
         ready::delete(served);
-        self.recall.pace(|pace| pace.observe(turns, clock() - begun));
+        let ended = clock();
+        self.recall.pace(|pace| pace.observe(turns, ended - begun));
+        self.ended = Some(ended);
         self.single = self.single.saturating_sub(1);
         self.failures = 0;
         if let Some((_, times)) = &mut self.trouble {

@@ -181,19 +181,21 @@ impl Turn {
                     let error = limits::step_timeout(code, spec, name, locked.attempt + 1, first, Some(&error));
                     self.end_branch(locked, StepStatus::Failed, None, Some(&error), started)
                 }
-                Verdict::Retry(delay) => self.retry_branch(locked, &error, started, delay),
+                Verdict::Retry(delay) => {
+                    self.retry_branch(locked, &step::passing_error(code, spec, &error), started, delay)
+                }
                 Verdict::Fail => self.end_branch(locked, StepStatus::Failed, None, Some(&error), started),
             },
         }
     }
 
-    fn retry_branch(&mut self, locked: &LockedBranch, error: &PgError, started: Timestamp, delay: i64) -> End {
+    fn retry_branch(&mut self, locked: &LockedBranch, error: &Json, started: Timestamp, delay: i64) -> End {
         let due = clock().saturating_add(delay);
         let outcome = Outcome {
             status: StepStatus::Retrying.name(),
             attempt: locked.attempt + 1,
             result: None,
-            error: Some(&Json::from_value(&error.to_json())),
+            error: Some(error),
             started_at: locked.started_at.unwrap_or(started),
             finished_at: None,
             due_at: Some(due),

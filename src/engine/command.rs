@@ -9,8 +9,6 @@
 
 use std::rc::Rc;
 
-use pg_workflow_core::batch::BUDGET;
-
 use crate::engine::code::Code;
 use crate::engine::recall::Recall;
 use crate::engine::step::{self, Attempt, Bounds, Done, StepSpec};
@@ -206,7 +204,7 @@ impl Command {
         }
         let terms = Terms {
             alone: true,
-            until: Some(clock() + BUDGET),
+            until: Some(clock() + recall.pace(|pace| pace.budget())),
             in_place: true,
             careful: false,
             forced: None,

@@ -16,7 +16,7 @@
 
 use std::rc::Rc;
 
-use pg_workflow_core::batch::{BUDGET, PATIENCE};
+use pg_workflow_core::batch::PATIENCE;
 
 use crate::engine::code::Code;
 use crate::engine::history::{Answer, History, Want};
@@ -287,13 +287,18 @@ impl Turn {
             send::flush_hints();
             (txn::current_id(), self.others_wait())
         });
+        let begun = clock();
         scope::across_commit(txn::commit_and_chain).unwrap_or_else(|error| guard::throw(error));
         self.commits += 1;
         self.recall.note_commit();
         self.wrote = false;
         self.terms.steps = 0;
         let now = clock();
-        self.terms.until = Some(now + BUDGET);
+        let budget = self.recall.pace(|pace| {
+            pace.observe_commit(now - begun);
+            pace.budget()
+        });
+        self.terms.until = Some(now + budget);
         self.recall.recovered(self.run.run_id, history.len());
         let (relocked, paused) = scope::as_engine(|| {
             let paused = pause::holding(&self.run, &self.recall).is_some();

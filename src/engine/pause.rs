@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use serde_json::json;
 
 use crate::engine::actions::{self, Subject};
+use crate::engine::authority::{self, Access};
 use crate::engine::recall::Recall;
-use crate::engine::send::find;
 use crate::engine::target;
 use crate::error::Error;
 use crate::hub::{self, hints};
@@ -172,9 +172,9 @@ struct Meant<'a> {
     words: String,
 }
 
-/// A workflow, or everything, is that of the caller's role, and a superuser's that of every role.
+/// A workflow, or everything, is that of the caller's role, and an operator's that of every role.
 fn find_out(what: &What, caller: Oid) -> Result<Meant<'_>, Error> {
-    let owner = (!scope::is_superuser(caller)).then_some(caller);
+    let owner = (!authority::operates_all(caller)).then_some(caller);
     let wide = |workflow, words| Meant {
         scope: Scope::Wide { owner, workflow },
         subject: None,
@@ -183,7 +183,7 @@ fn find_out(what: &What, caller: Oid) -> Result<Meant<'_>, Error> {
     };
     Ok(match what {
         What::Instance(id) => {
-            let run = find(id, caller)?;
+            let run = authority::find(id, caller, Access::Operate)?;
             let (run_id, owner) = (run.run_id, run.owner);
             Meant {
                 scope: Scope::Run { run_id, owner },
@@ -199,6 +199,7 @@ fn find_out(what: &What, caller: Oid) -> Result<Meant<'_>, Error> {
 
 /// Sets a pause; false if there is one, or the run has ended.
 pub(crate) fn pause(what: &What, reason: Option<&str>) -> Result<bool, Error> {
+    actions::check_reason(reason)?;
     let by = scope::current_user();
     if let What::Workflow(workflow) = what {
         let known = scope::as_engine(|| definitions::is_known(workflow, by));
@@ -231,6 +232,7 @@ pub(crate) fn pause(what: &What, reason: Option<&str>) -> Result<bool, Error> {
 
 /// Lifts a pause; false if there is none.
 pub(crate) fn resume(what: &What, reason: Option<&str>) -> Result<bool, Error> {
+    actions::check_reason(reason)?;
     if txn::one_snapshot() {
         // Hints that turns have parked meanwhile would not be seen, and be lost.
         return Err(Error::OneSnapshot("wf_resume"));

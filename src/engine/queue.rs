@@ -2,7 +2,7 @@
 
 use crate::engine::admission::{self, Room, Taken};
 use crate::engine::start::check_text;
-use crate::engine::{calls, report, task};
+use crate::engine::{authority, calls, report, task};
 use crate::error::Error;
 use crate::hub::{hints, pollers};
 use crate::pg::value::{random_uuid, timestamp_json};
@@ -54,6 +54,7 @@ pub(crate) fn set(name: &str, settings: &Settings) -> Result<(), Error> {
         }
     };
     let owner = scope::current_user();
+    authority::check_use(owner)?;
     let change = Change {
         max_running: settings.max_running,
         rate: settings.rate,

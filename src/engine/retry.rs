@@ -3,28 +3,30 @@
 use serde_json::json;
 
 use crate::engine::actions::{self, Subject};
-use crate::engine::map;
-use crate::engine::send::find;
+use crate::engine::authority::{self, Access};
+use crate::engine::{map, task};
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Timestamp, clock, scope};
-use crate::store::operations::Reopened;
+use crate::store::operations::{Begun, Reopened};
 use crate::store::runs::{self, Locked, Status};
 use crate::store::steps::Kind;
-use crate::store::{branches, inbox, operations, pauses, ready, timers};
+use crate::store::waits::NewWait;
+use crate::store::{answers, branches, inbox, operations, pauses, ready, timers, waits};
 
 /// Opens the last run of an id again, at the call that it has failed at.
 pub(crate) fn retry(id: &str, reason: Option<&str>) -> Result<(), Error> {
+    actions::check_reason(reason)?;
     let caller = scope::current_user();
     scope::as_engine(|| {
-        let run_id = find(id, caller)?.run_id;
+        let run_id = authority::find(id, caller, Access::Operate)?.run_id;
         check(id, caller)?;
         operations::wait_lock(run_id);
         // Once more: another may have retried or started it during the wait.
         check(id, caller)?;
         let gone = || Error::UnknownInstance(id.to_owned());
         let run = runs::lock(&vec![run_id]).pop().ok_or_else(gone)?;
-        if find(id, caller)?.run_id != run_id {
+        if authority::find(id, caller, Access::Operate)?.run_id != run_id {
             return Err(gone());
         }
         hints::holding();
@@ -52,6 +54,9 @@ fn reopen(run: &Locked, now: Timestamp) -> Option<(i32, String)> {
     let reopened = operations::reopen_calls(run.run_id);
     for call in &reopened {
         resume(run, call, now);
+    }
+    for call in operations::reopen_begun(run.run_id) {
+        resume_begun(run, call, now);
     }
     let cut = operations::cut_failure(run.run_id);
     open(run, now);
@@ -98,15 +103,68 @@ fn resume(run: &Locked, call: &Reopened, now: Timestamp) {
     } else if call.kind == Kind::Step {
         again(1);
     }
+    reopen_children(run, call.n, now);
+}
+
+fn reopen_children(run: &Locked, n: i32, now: Timestamp) {
     // Where a child is locked, somebody opens it just now.
-    for child in runs::lock(&operations::failed_children(run.run_id, call.n)) {
+    for child in runs::lock(&operations::failed_children(run.run_id, n)) {
         reopen(&child, now);
+    }
+}
+
+/// Has others go on with a begun call that the end of its run had cut off. What has been done of it since counts.
+fn resume_begun(run: &Locked, call: Begun, now: Timestamp) {
+    let Begun {
+        n,
+        kind,
+        name,
+        request,
+        due_at,
+    } = call;
+    answers::forget(run.run_id, n);
+    match kind {
+        Kind::Step => {
+            for item in operations::reopen_branches(run.run_id, n, 1) {
+                ready::insert_branches(run.owner, i32::from(run.priority), run.run_id, n, item, item);
+            }
+        }
+        Kind::Child => {
+            for child in operations::open_children(run.run_id, n) {
+                // Asked for by the end of this run.
+                inbox::take_cancels(child);
+            }
+            reopen_children(run, n, now);
+        }
+        Kind::Task => task::reopen(run.run_id, n, now),
+        Kind::Signal => {
+            let signal = request.as_ref().and_then(|request| request.field("signal"));
+            let signal = signal.and_then(|signal| signal.to_value().as_str().map(str::to_owned));
+            waits::begin(
+                run.run_id,
+                &NewWait {
+                    n,
+                    name: signal.as_deref().unwrap_or(&name),
+                    since: now,
+                    due_at,
+                    prompt: None,
+                    schema: None,
+                    default: None,
+                },
+            );
+        }
+        _ => {}
+    }
+    answers::give_anew(run.run_id, n);
+    if let Some(due) = due_at {
+        timers::insert(due, run.run_id, n, run.owner, i32::from(run.priority));
+        hints::timer(due);
     }
 }
 
 /// Refuses an id whose last run has not failed, or has undone what it had done.
 pub(super) fn check(id: &str, caller: crate::pg::Oid) -> Result<(), Error> {
-    let run = find(id, caller)?;
+    let run = authority::find(id, caller, Access::Operate)?;
     match run.status {
         Status::Failed | Status::Cancelled if operations::was_compensated(run.run_id) => {
             Err(Error::Compensated(id.to_owned()))

@@ -183,12 +183,24 @@ impl Bounds {
 
 /// Decides what becomes of attempt number `attempt`.
 pub(crate) fn verdict(code: &Code, spec: &StepSpec, attempt: i32, error: &PgError) -> Verdict {
+    policy(code, spec).decide(attempt.unsigned_abs(), &unpack(error.sqlstate), chance())
+}
+
+fn policy(code: &Code, spec: &StepSpec) -> RetryPolicy {
     let mut default = RetryPolicy::default();
     if !spec.transactional {
         default.retry_on.push(LOST.to_owned());
     }
-    let policy = spec.retry.as_ref().or(code.options.retry.as_ref()).unwrap_or(&default);
-    policy.decide(attempt.unsigned_abs(), &unpack(error.sqlstate), chance())
+    let policy = spec.retry.as_ref().or(code.options.retry.as_ref());
+    policy.cloned().unwrap_or(default)
+}
+
+/// The error of an attempt behind which another is to come, and how many there may be in all (0: any number): for who looks
+/// at the step while it waits.
+pub(super) fn passing_error(code: &Code, spec: &StepSpec, error: &PgError) -> Json {
+    let mut value = error.to_json();
+    value["max_attempts"] = policy(code, spec).max_attempts.into();
+    Json::from_value(&value)
 }
 
 /// A random number for jitter; always the same on a simulated clock, so that the same test gives the same times.

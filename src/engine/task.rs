@@ -428,6 +428,15 @@ pub(super) fn act_on_time(unit: Branch) {
     }
 }
 
+/// Queues the task of a call again that was withdrawn. One that its worker has kept goes on. As the engine.
+pub(super) fn reopen(run: RunId, n: i32, now: Timestamp) {
+    if tasks::reopen(run, n, now)
+        && let Some(mut task) = tasks::lock(run, n, scope::current_user())
+    {
+        queue(&mut task, now);
+    }
+}
+
 /// Ends the open tasks of a run, or of one call of it, which is not waited for any more. One that is locked is in the hands
 /// of its worker, who is told when it next asks. As the engine.
 pub(super) fn withdraw(run: RunId, n: Option<i32>, now: Timestamp) {

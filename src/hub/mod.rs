@@ -8,3 +8,4 @@ pub(crate) mod pollers;
 pub(crate) mod results;
 pub(crate) mod slots;
 pub(crate) mod state;
+pub(crate) mod wal;

@@ -189,6 +189,25 @@ pub(crate) fn take_recheck() -> bool {
     mine(|slot| std::mem::take(&mut slot.recheck)).unwrap_or(false)
 }
 
+/// Scheduler: from here on it is told once when a run of its database has ended. To be called before it looks for some.
+pub(crate) fn expect_end() {
+    let Some(index) = MINE.get() else { return };
+    STATE.with(|state| {
+        state.slots[index].awaits_end = true;
+        state.awaits_end = true;
+    });
+}
+
+/// Scheduler: true if a run has ended since [`expect_end`] or the last call.
+pub(crate) fn take_end() -> bool {
+    mine(|slot| std::mem::take(&mut slot.end_seen)).unwrap_or(false)
+}
+
+/// Scheduler: true if rules of retention have changed since the last call.
+pub(crate) fn take_rules_changed() -> bool {
+    mine(|slot| std::mem::take(&mut slot.rules_changed)).unwrap_or(false)
+}
+
 /// Scheduler: timers due at or after this need not wake it.
 pub(crate) fn set_next_due(due: Option<i64>) {
     mine(|slot| slot.next_due = due.unwrap_or(i64::MAX));

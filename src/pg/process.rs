@@ -150,6 +150,12 @@ pub(crate) fn report_stats() {
     unsafe { pg_sys::pgstat_report_stat(true) };
 }
 
+/// Bytes of WAL that this process has written.
+pub(crate) fn wal_bytes() -> u64 {
+    // SAFETY: this process' own counters.
+    unsafe { pg_sys::pgWalUsage.wal_bytes }
+}
+
 /// Runs `f` when this process ends, however it ends short of SIGKILL.
 pub(crate) fn at_exit(f: unsafe extern "C-unwind" fn(i32, Datum)) {
     // SAFETY: f is a plain function of ours.
@@ -182,6 +188,12 @@ pub(crate) fn my_database() -> Oid {
 pub(crate) fn preloading() -> bool {
     // SAFETY: set by the postmaster.
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+/// True in a server that pg_upgrade has started.
+pub(crate) fn is_binary_upgrade() -> bool {
+    // SAFETY: set at start.
+    unsafe { pg_sys::IsBinaryUpgrade }
 }
 
 /// The body of a worker's main function: an error that nobody handled ends the process as an ERROR in the log.

@@ -348,6 +348,12 @@ pub(crate) fn has_privileges_of(member: Oid, role: Oid) -> bool {
     unsafe { pg_sys::has_privs_of_role(member, role) }
 }
 
+/// True if there is a role of this number.
+pub(crate) fn role_exists(role: Oid) -> bool {
+    // SAFETY: a catalogue lookup; NULL for a missing one.
+    unsafe { !pg_sys::GetUserNameFromId(role, true).is_null() }
+}
+
 /// True for a superuser.
 pub(crate) fn is_superuser(role: Oid) -> bool {
     // SAFETY: a catalogue lookup.

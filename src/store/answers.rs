@@ -5,6 +5,8 @@ use crate::pg::{Json, RunId};
 
 statement!(INSERT, "answer_insert", UUID, INT4, INT4, TEXT, JSONB, JSONB);
 statement!(TAKE, "answers_take", UUID);
+statement!(DELETE, "answers_delete", UUID, INT4);
+statement!(ANEW, "answers_anew", UUID, INT4);
 
 /// An answer to call `n` of a run, or to one item of it.
 pub(crate) struct Answer {
@@ -29,4 +31,14 @@ pub(crate) fn take(run: RunId) -> Vec<Answer> {
         result: row.get(3),
         error: row.get(4),
     })
+}
+
+/// Takes back what begun call `n` has been answered.
+pub(crate) fn forget(run: RunId, n: i32) {
+    DELETE.run(&[&run, &n]);
+}
+
+/// Answers begun call `n` with what its branch or child has come to, if it is done.
+pub(crate) fn give_anew(run: RunId, n: i32) {
+    ANEW.run(&[&run, &n]);
 }

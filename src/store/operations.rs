@@ -15,8 +15,10 @@ statement!(FAILED_CALL, "call_failed", UUID, TEXT);
 statement!(COMPLETE, "call_complete", UUID, INT4, JSONB, TIMESTAMPTZ);
 statement!(GOES_ON, "run_goes_on", UUID);
 statement!(REOPEN_CALLS, "steps_reopen", UUID);
+statement!(REOPEN_BEGUN, "steps_reopen_begun", UUID);
 statement!(REOPEN_BRANCHES, "branches_reopen", UUID, INT4, INT4);
 statement!(FAILED_CHILDREN, "children_failed", UUID, INT4);
+statement!(CHILDREN, "children_of_call", UUID, INT4);
 statement!(PROGRESS, "step_progress", UUID, INT4, JSONB);
 statement!(COMPENSATED, "run_compensated", UUID);
 statement!(COPY, "steps_copy", UUID, UUID, INT4);
@@ -109,9 +111,34 @@ pub(crate) fn reopen_calls(run: RunId) -> Vec<Reopened> {
     })
 }
 
+/// A begun call that is open again.
+pub(crate) struct Begun {
+    pub(crate) n: i32,
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) request: Option<Json>,
+    pub(crate) due_at: Option<Timestamp>,
+}
+
+/// Opens the begun calls again that the end of a run has cut off.
+pub(crate) fn reopen_begun(run: RunId) -> Vec<Begun> {
+    REOPEN_BEGUN.query(&[&run], |row| Begun {
+        n: row.need(0),
+        kind: Kind::from_name(row.text(1)),
+        name: row.need(2),
+        request: row.get(3),
+        due_at: row.get(4),
+    })
+}
+
 /// Has the items of a call that were begun (the first `begun`) and are not done be done again; returns which.
 pub(crate) fn reopen_branches(run: RunId, n: i32, begun: i32) -> Vec<i32> {
     REOPEN_BRANCHES.query(&[&run, &n, &begun], |row| row.need(0))
+}
+
+/// Children of a call that are open.
+pub(crate) fn open_children(run: RunId, n: i32) -> Vec<RunId> {
+    CHILDREN.query(&[&run, &n], |row| row.need(0))
 }
 
 /// Children of a call that have failed or were cancelled.

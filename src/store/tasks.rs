@@ -20,6 +20,7 @@ statement!(
 statement!(LOCK, "task_lock", UUID, INT4, OID);
 statement!(TRY_LOCK, "task_try_lock", UUID, INT4, OID);
 statement!(OPEN, "tasks_open", UUID, INT4);
+statement!(REOPEN, "task_reopen", UUID, INT4, TIMESTAMPTZ);
 statement!(BRIEF, "task_brief", UUID, INT4);
 statement!(ATTEMPT, "task_attempt", UUID, INT4);
 statement!(DELETE_TIMER, "task_timer_delete", TIMESTAMPTZ, UUID, INT4, INT4);
@@ -210,6 +211,11 @@ pub(crate) fn attempts(run: RunId, n: i32) -> i32 {
 /// The calls of a run that have open tasks; of one call, with `n`.
 pub(crate) fn open(run: RunId, n: Option<i32>) -> Vec<i32> {
     OPEN.query(&[&run, &n], |row| row.need(0))
+}
+
+/// Has a cancelled task begin again, outside of its queue; false if it is not cancelled.
+pub(crate) fn reopen(run: RunId, n: i32, now: Timestamp) -> bool {
+    REOPEN.first(&[&run, &n, &now], |_| ()).is_some()
 }
 
 /// A task about to be put into its queue.

@@ -9,6 +9,7 @@
 use crate::engine::batch::{Batcher, Commits, Found};
 use crate::engine::send;
 use crate::hub::slots::{self, Kind};
+use crate::hub::wal;
 use crate::pg::process::{self, worker_main};
 use crate::pg::{Oid, clock, errdata, interrupt, latch, scope, txn};
 use crate::settings;
@@ -45,8 +46,10 @@ fn main(database: Oid) {
             scope::release_advisory_locks();
             found
         });
+        wal::count();
         match taken {
             Ok(Found::Turns) => {
+                batcher.has_committed();
                 if !batcher.run_command() {
                     return;
                 }

@@ -2,8 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-/// Time after which a transaction with finished work in it is committed, in microseconds: what a commit is shared over.
+/// Time after which a transaction with finished work in it is committed, in microseconds: what a commit is shared over. More,
+/// where commits take long, on a slow disk or to a synchronous standby (see [`Pace::budget`]).
 pub const BUDGET: i64 = 5_000;
+
+/// A budget that follows the commits is so many times one of them...
+const COMMITS: i64 = 8;
+
+/// ... and at most this. What a step has locked stays locked so long, and its end is not seen before.
+const LARGEST_BUDGET: i64 = 25_000;
 
 /// Time that anything in a shared transaction may take before it is interrupted, to be run again alone. Nobody waits
 /// longer than this for a neighbour in the same transaction.
@@ -19,6 +26,8 @@ const LARGEST: u32 = 64;
 #[derive(Debug)]
 pub struct Pace {
     size: u32,
+    /// Microseconds that commits take, a moving average.
+    commit: i64,
     /// Microseconds of the last attempt of steps that took longer than the budget, by workflow definition and step.
     slow: HashMap<(i32, String), i64>,
     /// Steps of procedures, by workflow definition, behind which the procedure was last left (for a wait, with an error).
@@ -29,6 +38,7 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             size: 1,
+            commit: 0,
             slow: HashMap::new(),
             left: HashSet::new(),
         }
@@ -41,10 +51,20 @@ impl Pace {
         self.size
     }
 
+    /// Microseconds that a transaction with finished work in it may go on.
+    pub fn budget(&self) -> i64 {
+        (COMMITS * self.commit).clamp(BUDGET, LARGEST_BUDGET)
+    }
+
+    /// Learns how long a commit took. One that took much longer than others counts little.
+    pub fn observe_commit(&mut self, micros: i64) {
+        self.commit += (micros.clamp(0, LARGEST_BUDGET) - self.commit) / 8;
+    }
+
     /// Learns from a transaction that worked on `instances` for `micros`.
     pub fn observe(&mut self, instances: u32, micros: i64) {
         let each = (micros / i64::from(instances.max(1))).max(1);
-        let fitting = u32::try_from(BUDGET / each).unwrap_or(LARGEST).clamp(1, LARGEST);
+        let fitting = u32::try_from(self.budget() / each).unwrap_or(LARGEST).clamp(1, LARGEST);
         // Up by doubling, down at once: a wrong guess downwards costs a commit, upwards a neighbour's wait.
         self.size = fitting.min(self.size * 2);
     }
@@ -111,6 +131,22 @@ mod tests {
             pace.observe(pace.size(), 1);
         }
         assert_eq!(pace.size(), LARGEST);
+    }
+
+    #[test]
+    fn slow_commits_are_shared_by_more() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.budget(), BUDGET);
+        let mut after = |micros: i64| {
+            (0..100).for_each(|_| pace.observe_commit(micros));
+            pace.budget()
+        };
+        assert_eq!(after(200), BUDGET);
+        assert!((15_000..=16_000).contains(&after(2_000)));
+        assert_eq!(after(1_000_000), LARGEST_BUDGET);
+        assert_eq!(after(-1), BUDGET);
+        pace.observe_commit(2_000);
+        assert_eq!(pace.budget(), BUDGET, "one says little");
     }
 
     #[test]

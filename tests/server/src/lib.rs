@@ -3,13 +3,17 @@
 //! Each cluster is a child of the test process, listens on a Unix socket only, and is removed when dropped. It runs with
 //! fsync off, in crash tests too: killing processes does not need it, since the kernel survives.
 
+pub mod pages;
+pub mod zoo;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use postgres::types::FromSqlOwned;
@@ -40,13 +44,44 @@ pub fn throughout(time: Duration, what: &str, mut condition: impl FnMut() -> boo
 
 // --- the server's programs -------------------------------------------------------------------------------------------
 
-fn bindir() -> &'static Path {
+const DEBIANS: &str = "/usr/lib/postgresql/15/bin/pg_config";
+
+/// What pg_config says about a server.
+fn config(config: &str, flag: &str) -> String {
+    let output = Command::new(config).arg(flag).output().expect("pg_config runs");
+    String::from_utf8(output.stdout).expect("a text").trim().to_owned()
+}
+
+/// Where the programs of the server are that is tested.
+pub fn bindir() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
-        let config = std::env::var("PG_CONFIG").unwrap_or_else(|_| "/usr/lib/postgresql/15/bin/pg_config".to_owned());
-        let output = Command::new(config).arg("--bindir").output().expect("pg_config runs");
-        PathBuf::from(String::from_utf8(output.stdout).expect("a path").trim())
+        let path = std::env::var("PG_CONFIG").unwrap_or_else(|_| DEBIANS.to_owned());
+        PathBuf::from(config(&path, "--bindir"))
     })
+}
+
+/// Where the programs of an older server are that has the same version of the extension: Debian's, or that of
+/// `OLDER_PG_CONFIG`. Says if there is none.
+pub fn older_bindir() -> Option<PathBuf> {
+    let older = std::env::var("OLDER_PG_CONFIG").unwrap_or_else(|_| DEBIANS.to_owned());
+    let major = |path: &str| -> Option<u32> {
+        let version = config(path, "--version");
+        version
+            .split(|c: char| !c.is_ascii_digit())
+            .find(|text| !text.is_empty())?
+            .parse()
+            .ok()
+    };
+    let control =
+        |path: &str| fs::read(Path::new(&config(path, "--sharedir")).join("extension/pg_workflow.control")).ok();
+    let tested = bindir().join("pg_config").display().to_string();
+    let found = Path::new(&older).exists() && major(&older) < major(&tested) && control(&older) == control(&tested);
+    if !found {
+        // In the words that are looked for.
+        eprintln!("not tested: there is no older server with this version of the extension");
+    }
+    found.then(|| PathBuf::from(config(&older, "--bindir")))
 }
 
 /// User and group to run Postgres as, if not as ourselves: it refuses to run as root.
@@ -69,7 +104,11 @@ fn server_user() -> Option<(u32, u32)> {
 
 /// A program of the server, to be run as its user, without what `PG*` variables say.
 pub fn program(name: &str) -> Command {
-    let mut command = Command::new(bindir().join(name));
+    program_of(bindir(), name)
+}
+
+fn program_of(bin: &Path, name: &str) -> Command {
+    let mut command = Command::new(bin.join(name));
     for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("PG")) {
         command.env_remove(key);
     }
@@ -89,11 +128,14 @@ pub fn check(command: &mut Command) -> Output {
 }
 
 /// A data directory fresh from initdb, made once and copied for each cluster.
-fn template() -> PathBuf {
-    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
-    TEMPLATE
-        .get_or_init(|| {
-            let output = check(program("postgres").arg("--version"));
+fn template(bin: &Path) -> PathBuf {
+    static TEMPLATES: Mutex<BTreeMap<PathBuf, PathBuf>> = Mutex::new(BTreeMap::new());
+    TEMPLATES
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .entry(bin.to_owned())
+        .or_insert_with(|| {
+            let output = check(program_of(bin, "postgres").arg("--version"));
             let version: String = String::from_utf8_lossy(&output.stdout)
                 .chars()
                 .map(|c| if c.is_alphanumeric() { c } else { '-' })
@@ -104,8 +146,12 @@ fn template() -> PathBuf {
             let wanted = dir.join(format!("template-{}", version.trim_end_matches('-')));
             if !wanted.exists() {
                 let fresh = private_dir();
+                // From 18 on there are checksums unless one says otherwise; before it none, and no way to say so.
+                let help = check(program_of(bin, "initdb").arg("--help")).stdout;
+                let has_option = String::from_utf8_lossy(&help).contains("--no-data-checksums");
                 check(
-                    program("initdb")
+                    program_of(bin, "initdb")
+                        .args(has_option.then_some("--no-data-checksums"))
                         .args([
                             "-U",
                             "postgres",
@@ -159,6 +205,8 @@ pub enum Stop {
 
 /// A server of our own.
 pub struct Cluster {
+    /// Where its programs are.
+    bin: PathBuf,
     dir: PathBuf,
     server: Mutex<Option<Child>>,
 }
@@ -194,9 +242,14 @@ impl Cluster {
 
     /// A running cluster without library and extension.
     pub fn bare(settings: &[&str]) -> Self {
+        Self::of(bindir(), settings)
+    }
+
+    /// Likewise, of another version of Postgres.
+    pub fn of(bin: &Path, settings: &[&str]) -> Self {
         let dir = private_dir();
-        check(Command::new("cp").arg("-a").arg(template()).arg(dir.join("data")));
-        Self::around(dir, settings)
+        check(Command::new("cp").arg("-a").arg(template(bin)).arg(dir.join("data")));
+        Self::around(bin, dir, settings)
     }
 
     /// A standby of this cluster, streaming from it.
@@ -209,7 +262,7 @@ impl Cluster {
                 .arg("-D")
                 .arg(dir.join("data")),
         );
-        Self::around(dir, &[])
+        Self::around(&self.bin, dir, &[])
     }
 
     /// Makes this server, which is down, a standby of `primary`, and starts it. If it has been killed, or has gone on
@@ -220,7 +273,7 @@ impl Cluster {
             // Before version 16 the source is believed to be where its last checkpoint was.
             primary.admin().run("CHECKPOINT");
             check(
-                program("pg_rewind")
+                program_of(&self.bin, "pg_rewind")
                     .args(["--no-sync", "--source-server", &source, "-D"])
                     .arg(self.dir.join("data")),
             );
@@ -247,8 +300,9 @@ impl Cluster {
         assert!(self.admin().one::<bool>("SELECT pg_promote()"), "{}", self.log());
     }
 
-    fn around(dir: PathBuf, settings: &[&str]) -> Self {
+    fn around(bin: &Path, dir: PathBuf, settings: &[&str]) -> Self {
         let cluster = Self {
+            bin: bin.to_owned(),
             dir,
             server: Mutex::new(None),
         };
@@ -301,7 +355,7 @@ impl Cluster {
             .append(true)
             .open(self.dir.join("log"))
             .expect("log file");
-        let mut command = program("postgres");
+        let mut command = program_of(&self.bin, "postgres");
         // Users must never see a backtrace in an error, so one is asked for here.
         command.arg("-D").arg(self.dir.join("data")).env("RUST_BACKTRACE", "1");
         command.stdout(log.try_clone().expect("log file")).stderr(log);
@@ -413,9 +467,24 @@ impl Cluster {
         self.log().lines().filter(|line| line.contains(text)).count()
     }
 
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     /// Directory of the socket, for programs.
     pub fn socket(&self) -> &Path {
         &self.dir
+    }
+
+    /// A program that is to connect to a database of this server.
+    pub fn tool(&self, name: &str, database: &str) -> Command {
+        let mut command = program(name);
+        command
+            .arg("-h")
+            .arg(&self.dir)
+            .args(["-U", "postgres", "-d", database]);
+        command
     }
 
     pub fn try_connect(&self, database: &str, user: &str) -> Result<Client, postgres::Error> {
@@ -534,6 +603,11 @@ impl Random {
             .and_then(|seed| seed.parse().ok())
             .unwrap_or(chance);
         eprintln!("SEED={seed}");
+        Self(seed | 1)
+    }
+
+    /// Always the same numbers.
+    pub fn seeded(seed: u64) -> Self {
         Self(seed | 1)
     }
 

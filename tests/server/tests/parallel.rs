@@ -223,6 +223,77 @@ fn an_answer_that_comes_too_late_is_dropped() {
 }
 
 #[test]
+fn what_was_begun_goes_on_with_a_run_that_is_retried() {
+    let cluster = Cluster::new();
+    let mut db = cluster.admin();
+    db.run(
+        "CREATE TABLE effects (name text);
+         CREATE FUNCTION works(name text) RETURNS text LANGUAGE plpgsql AS $$
+         BEGIN
+             PERFORM pg_advisory_xact_lock_shared(1);
+             INSERT INTO effects VALUES (name);
+             RETURN name;
+         END $$;
+         CREATE FUNCTION repaired() RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE 'not yet'; END $$;
+         CREATE FUNCTION kid(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+         BEGIN
+             PERFORM wf_step('works', 'works', '{\"name\": \"child\"}');
+             RETURN wf_wait_signal('go');
+         END $$;
+         CREATE FUNCTION quick(input jsonb) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN 'quick'; END $$;
+         CREATE FUNCTION hasty(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+         DECLARE
+             begun int[] := ARRAY[
+                 wf_begin('running', 'works', '{\"name\": \"running\"}', queue => 'one'),
+                 wf_begin('queued', 'works', '{\"name\": \"queued\"}', queue => 'one'),
+                 wf_begin('kid', workflow => 'kid', input => '{}'),
+                 wf_begin('free', workflow => 'quick', input => '{}', on_parent_end => 'abandon'),
+                 wf_begin('task', queue => 'work', input => '{}'),
+                 wf_begin('nap', sleep => '1 s'),
+                 wf_begin('answer', signal => 'answer')];
+         BEGIN
+             PERFORM wf_wait_signal('fail');
+             PERFORM wf_step('check', 'repaired', retry => '{\"max_attempts\": 1}');
+             RETURN (SELECT jsonb_agg(e->'result') FROM jsonb_array_elements(wf_await(begun)) e);
+         END $$;
+         SELECT wf_queue('one', max_running => 1)",
+    );
+    let mut gate = cluster.admin();
+    gate.run("SELECT pg_advisory_lock(1)");
+    db.run("SELECT wf_start('hasty', id => 'h')");
+    eventually(SOON, "all of it has begun, two of it run", || {
+        db.count("pg_locks WHERE locktype = 'advisory' AND NOT granted") == 2
+            && db.count("wf.workflows WHERE id = 'h/free' AND status = 'completed'") == 1
+    });
+    db.run("SELECT wf_signal('h', 'fail')");
+    assert_eq!(db.failure("h").message, "not yet");
+    // One branch ends while the run is closed, the child is told to end, the rest has come to nothing.
+    gate.run("SELECT pg_advisory_unlock(1)");
+    eventually(SOON, "what was running ends", || {
+        db.count("effects WHERE name = 'running'") == 1
+            && db.count("wf.workflows WHERE id = 'h/kid' AND status = 'cancelled'") == 1
+            && db.count("wf_internal.ready") == 0
+    });
+    assert_eq!(db.count("wf.tasks WHERE status = 'cancelled'"), 1);
+    db.run("CREATE OR REPLACE FUNCTION repaired() RETURNS void LANGUAGE sql AS ''; SELECT wf_retry('h')");
+    db.run("SELECT wf_signal('h/kid', 'go', '\"went\"'), wf_signal('h', 'answer', '42')");
+    let task: String = db.one("SELECT task::text FROM wf_poll('work', 'w')");
+    db.run(&format!("SELECT wf_complete('{task}', '\"done\"')"));
+    assert_eq!(
+        db.result("h"),
+        json!(["running", "queued", "went", "quick", "done", null, 42])
+    );
+    for name in ["running", "queued", "child"] {
+        assert_eq!(db.count(&format!("effects WHERE name = '{name}'")), 1, "{name}");
+    }
+    eventually(SOON, "nothing of it is left", || {
+        ["answers", "ready", "timers", "waits", "task_queue", "controls"]
+            .iter()
+            .all(|table| db.count(&format!("wf_internal.{table}")) == 0)
+    });
+}
+
+#[test]
 fn a_signal_on_its_way_reaches_the_run_that_goes_on() {
     let cluster = Cluster::new();
     let mut db = cluster.admin();

@@ -255,7 +255,9 @@ fn schedules_are_their_owners() {
         ) == 1
     });
     // The instance of its first time is started in the transaction that then asks in vain; when it runs is another matter.
-    eventually(SOON, "its first time came", || alice.count("ticks WHERE name = 'slow'") == 1);
+    eventually(SOON, "its first time came", || {
+        alice.count("ticks WHERE name = 'slow'") == 1
+    });
     assert_eq!(
         alice.count("wf.workflows WHERE schedule = 'slow'"),
         1,
