@@ -4,11 +4,16 @@
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config}
-# A bare name, as in PG_CONFIG=pg_config, is looked up in PATH. A file that is not there yet may be about to be installed.
-PG_CONFIG=$(command -v "$PG_CONFIG" || echo "$PG_CONFIG")
-# pgrx takes the server from this variable; without it, it wants the set-up that `cargo pgrx init` writes.
-PGRX_PG_CONFIG_PATH=$PG_CONFIG
-export PG_CONFIG PGRX_PG_CONFIG_PATH
+
+# use_server CONFIG: the server of this pg_config is the one that is built for and tested from here on.
+use_server() {
+    # A bare name, as in PG_CONFIG=pg_config, is looked up in PATH. A file that is not there yet may be about to be installed.
+    PG_CONFIG=$(command -v "$1" || echo "$1")
+    # pgrx takes the server from this variable; without it, it wants the set-up that `cargo pgrx init` writes.
+    PGRX_PG_CONFIG_PATH=$PG_CONFIG
+    export PG_CONFIG PGRX_PG_CONFIG_PATH
+}
+use_server "$PG_CONFIG"
 
 say() { printf '%s\n' "== $*"; }
 die() {
@@ -42,8 +47,9 @@ packages_for() {
         build) printf '%s\n' build-essential clang libclang-dev libssl-dev pkg-config ${major:+"postgresql-$major" "postgresql-server-dev-$major"} ;;
         demo) echo iso-codes ;;
         test)
-            echo libfaketime
-            [[ -z $major ]] || printf '%s\n' "postgresql-plperl-$major" "postgresql-plpython3-$major" "postgresql-$major-pgtap" "postgresql-$major-cron" ;;
+            printf '%s\n' libfaketime pgbouncer
+            [[ -z $major ]] || printf '%s\n' "postgresql-plperl-$major" "postgresql-plpython3-$major" "postgresql-$major-pgtap" "postgresql-$major-cron"
+            ;;
         *) die "unknown group of packages: $1" ;;
     esac
 }
@@ -51,16 +57,22 @@ packages_for() {
 is_installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
 
 apt_install() {
-    local drop_in=
+    local drop_in='' policy='' status=0
     # Nobody asked for a "main" cluster on port 5432; but one that is there already is not ours to decide on.
     if [[ ! -e /etc/postgresql-common/createcluster.conf ]]; then
         drop_in=/etc/postgresql-common/createcluster.d/pg_workflow.conf
         as_root mkdir -p "${drop_in%/*}"
         as_root sh -c "echo 'create_main_cluster = false' >$drop_in"
     fi
-    as_root apt-get update -q
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
-    [[ -z $drop_in ]] || as_root rm -f "$drop_in"
+    # Nor for a pgbouncer on port 6432.
+    if [[ ! -e /usr/sbin/policy-rc.d ]]; then
+        policy=/usr/sbin/policy-rc.d
+        as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy; chmod +x $policy"
+    fi
+    { as_root apt-get update -q &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"; } || status=$?
+    [[ -z $drop_in$policy ]] || as_root rm -f ${drop_in:+"$drop_in"} ${policy:+"$policy"}
+    return "$status"
 }
 
 # ensure_packages [GROUP...]: installs what is missing of build, demo, test (default: all).

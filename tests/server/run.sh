@@ -18,7 +18,7 @@ results=target/test/server-$(pg_major)
 LONG=(faults docs examples crash load procedures)
 
 build() {
-    CARGO_TARGET_DIR=$REPO/target cargo test --no-run --manifest-path tests/server/Cargo.toml 2>&1 | tee -a /dev/stderr |
+    CARGO_TARGET_DIR=$REPO/target cargo test --no-run --manifest-path tests/server/Cargo.toml 2>&1 | tee >(cat >&2) |
         sed -nE 's/^ *Executable .*\((.*)\)$/\1/p'
 }
 

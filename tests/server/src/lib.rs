@@ -268,6 +268,41 @@ impl Cluster {
         Self::around(&self.bin, dir, &[])
     }
 
+    /// Makes this server, which is down, a standby of `primary`, and starts it. If it has been killed, or has gone on
+    /// by itself, what `primary` does not know of is undone first.
+    pub fn follow(&self, primary: &Self, rewind: bool) {
+        let source = format!("host={} port=5432 user=postgres dbname=postgres", primary.dir.display());
+        if rewind {
+            // Before version 16 the source is believed to be where its last checkpoint was.
+            primary.admin().run("CHECKPOINT");
+            check(
+                program_of(&self.bin, "pg_rewind")
+                    .args(["--no-sync", "--source-server", &source, "-D"])
+                    .arg(self.dir.join("data")),
+            );
+        }
+        // What it says here goes before postgresql.conf, and both came from the source if it was rewound.
+        self.append(
+            "postgresql.auto.conf",
+            &[
+                &format!("primary_conninfo = '{source}'"),
+                &format!("unix_socket_directories = '{}'", self.dir.display()),
+            ],
+        );
+        self.start_in_recovery();
+    }
+
+    /// Starts the server in recovery, as a standby of whomever its settings name, if anybody.
+    pub fn start_in_recovery(&self) {
+        self.append("standby.signal", &[]);
+        self.start();
+        assert!(self.admin().one::<bool>("SELECT pg_is_in_recovery()"));
+    }
+
+    pub fn promote(&self) {
+        assert!(self.admin().one::<bool>("SELECT pg_promote()"), "{}", self.log());
+    }
+
     fn around(bin: &Path, dir: PathBuf, settings: &[&str]) -> Self {
         let cluster = Self {
             bin: bin.to_owned(),
@@ -291,8 +326,20 @@ impl Cluster {
 
     /// Appends lines to postgresql.conf.
     pub fn configure(&self, lines: &[&str]) {
-        let path = self.dir.join("data/postgresql.conf");
-        let mut file = fs::OpenOptions::new().append(true).open(path).expect("postgresql.conf");
+        self.append("postgresql.conf", lines);
+    }
+
+    /// Appends lines to a file of the data directory, which is made if need be.
+    fn append(&self, name: &str, lines: &[&str]) {
+        let path = self.dir.join("data").join(name);
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .expect("a file of the data directory");
+        if let Some((uid, gid)) = server_user() {
+            std::os::unix::fs::chown(&path, Some(uid), Some(gid)).expect("chown");
+        }
         for line in lines {
             writeln!(file, "{line}").expect("written");
         }
@@ -301,6 +348,12 @@ impl Cluster {
     /// Lines NAME=VALUE for the environment of the server, from its next start on.
     pub fn set_env(&self, lines: &str) {
         fs::write(self.dir.join("env"), lines).expect("written");
+    }
+
+    /// Has the server read postgresql.conf with these lines behind it.
+    pub fn reconfigure(&self, lines: &[&str]) {
+        self.configure(lines);
+        self.admin().run("SELECT pg_reload_conf()");
     }
 
     /// Starts the server and waits until it takes connections.
@@ -465,6 +518,17 @@ impl Cluster {
         self.connect("postgres", "postgres")
     }
 
+    /// True if the server has no such extension to offer; says then that this is not tested.
+    pub fn lacks(&self, extension: &str) -> bool {
+        let sql = format!("SELECT count(*) = 0 FROM pg_available_extensions WHERE name = '{extension}'");
+        let lacks = self.admin().one(&sql);
+        if lacks {
+            // In the words that run.sh looks for.
+            eprintln!("not tested: the server has no {extension}");
+        }
+        lacks
+    }
+
     /// Creates a database with the extension; returns a superuser's session in it.
     pub fn database(&self, name: &str) -> Client {
         self.admin().run(&format!("CREATE DATABASE {name}"));
@@ -507,6 +571,15 @@ fn send(pid: u32, signal: Signal) {
 /// SIGKILL to one process.
 pub fn kill(pid: u32) {
     send(pid, Signal::KILL);
+}
+
+/// Stops a process where it is, until [`thaw`].
+pub fn freeze(pid: u32) {
+    send(pid, Signal::STOP);
+}
+
+pub fn thaw(pid: u32) {
+    send(pid, Signal::CONT);
 }
 
 fn kill_all(pids: &[u32]) {
