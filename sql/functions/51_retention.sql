@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- How long what has ended is kept.
 
 CREATE FUNCTION wf_retention(

@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- Texts are UTF-8 wherever this code looks into them.
 DO $$
 BEGIN

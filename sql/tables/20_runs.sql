@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- One row a run. An id names a line of runs (seq 1, 2, ...), of which at most the last is open.
 -- Invariant: after the insert only the executor that holds the row's lock writes it (one writer a run); whoever else
 -- wants something of a run inserts a row elsewhere (signals, controls, ready). So a client never waits for a step.
@@ -30,6 +31,7 @@ CREATE TABLE wf_internal.runs (
     result      jsonb,
     error       jsonb,                          -- sqlstate, message, detail, hint, context, compensated
     queue       jsonb,                          -- the queue that it takes its turn in: id, key, dedup; NULL: none
+    trace       text,                           -- W3C traceparent that it was started with; NULL: none
     PRIMARY KEY (run_id),
     UNIQUE (id, seq)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_limit = 2000);
@@ -58,6 +60,10 @@ COMMENT ON TABLE wf_internal.steps IS 'recorded steps, waits and values of each 
 
 -- Serves "the children of a run": for the eye, and to be told of its end. Runs without a parent are not in it.
 CREATE INDEX runs_children ON wf_internal.runs (parent_run_id) WHERE parent_run_id IS NOT NULL;
+
+-- Serves "what has failed", however much has ended well: runs without an error are not in it. Its columns are none that the end
+-- of a run changes, error excepted, which stays NULL where that is good: so that update is still HOT.
+CREATE INDEX runs_failed ON wf_internal.runs (run_id) WHERE error IS NOT NULL;
 
 -- Units of work of one run that run beside it: a step begun by wf_begin or that is not transactional (item 1), the items of a map. Each is locked, run
 -- and written by any executor of the owner, while the run's own row stays free. The run has them in its history as one

@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- Runs that are ready for a turn. Whoever makes a run ready inserts a row in its own transaction; an executor locks the
 -- row (FOR UPDATE SKIP LOCKED), takes the turn and deletes the row in the same transaction. A crash frees the lock and
 -- keeps the row: no claim is ever written down, none has to be taken back.

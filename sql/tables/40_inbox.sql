@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- Signals sent to a run, kept until a wait consumes them and after it for the eye and against duplicates.
 CREATE TABLE wf_internal.signals (
     sent_at     timestamptz NOT NULL,

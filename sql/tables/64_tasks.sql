@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- Work for workers outside of the server, and queues of it. A call of a workflow (wf_task) is a row here; a worker claims it
 -- with a lease and says how it has ended, which is the call's answer.
 

@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- How long instances are kept after their end, where pg_workflow.retention is not to count: said by wf_retention.
 CREATE TABLE wf_internal.retention_rules (
     set_at      timestamptz NOT NULL,

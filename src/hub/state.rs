@@ -11,7 +11,7 @@ use crate::pg::shared::Shared;
 use crate::pg::{Oid, RunId, clock};
 use crate::settings;
 
-const PROCESSES: usize = 256;
+pub(super) const PROCESSES: usize = 256;
 const WAITERS: usize = 256;
 const REQUESTS: usize = 64;
 const DATABASES: usize = 256;
@@ -154,17 +154,19 @@ pub(super) struct State {
     pub(super) contended: bool,
     /// Counts the changes of what is paused.
     pub(super) pauses: u64,
+    /// Bytes of WAL that the workers of a database have written (invalid: free place).
+    pub(super) wal: [(Oid, u64); DATABASES],
     /// Some scheduler wants to know when a run of its database has ended.
     pub(super) awaits_end: bool,
 }
 
 pub(super) static STATE: Shared<State> = Shared::new(c"pg_workflow");
 
-pub(crate) fn request() {
+pub(super) fn request() {
     STATE.request();
 }
 
-pub(crate) fn startup() {
+pub(super) fn startup() {
     STATE.startup(State {
         slots: [Slot::FREE; PROCESSES],
         waiters: [Waiter {
@@ -189,6 +191,7 @@ pub(crate) fn startup() {
         requests: [(Oid::INVALID, Oid::INVALID); REQUESTS],
         contended: false,
         pauses: 0,
+        wal: [(Oid::INVALID, 0); DATABASES],
         awaits_end: false,
     });
 }
@@ -265,7 +268,8 @@ impl State {
         let mut idle = None;
         for slot in self.of(Kind::Executor, database).filter(mine) {
             count += 1;
-            quick += usize::from(!slot.idle && !slot.slow && now - slot.since < QUICK);
+            // Of before the clock was set back: not known to be quick.
+            quick += usize::from(!slot.idle && !slot.slow && (0..QUICK).contains(&(now - slot.since)));
             if slot.idle && idle.is_none() {
                 idle = Some(slot);
             }

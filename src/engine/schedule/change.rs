@@ -47,6 +47,32 @@ impl Change {
             || self.retry.is_some()
             || self.transactional.is_some()
     }
+
+    /// It pauses or resumes, and nothing else.
+    pub(super) fn only_pauses(&self) -> bool {
+        matches!(
+            self,
+            Self {
+                schedule: None,
+                workflow: None,
+                input: None,
+                sql: None,
+                time_zone: None,
+                overlap: None,
+                catch_up: None,
+                catch_up_window: None,
+                jitter: None,
+                starts_at: None,
+                ends_at: None,
+                paused: Some(_),
+                time_key: None,
+                priority: None,
+                timeout: None,
+                retry: None,
+                transactional: None,
+            }
+        )
+    }
 }
 
 /// What decides about the next time.
