@@ -6,5 +6,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 cd "$REPO"
 mapfile -t clients < <(find target/clients -mindepth 1 -maxdepth 1 -exec test -d '{}/data' ';' -print 2>/dev/null)
-clean_clusters .demo target/regress/cluster target/isolation/cluster "${clients[@]}"
+clean_clusters .demo target/regress/cluster target/isolation/cluster target/package-test-cluster "${clients[@]}"
 rm -rf "${REPO:?}/target" clients/typescript/{node_modules,dist,build}

@@ -4,11 +4,16 @@
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config}
-# A bare name, as in PG_CONFIG=pg_config, is looked up in PATH. A file that is not there yet may be about to be installed.
-PG_CONFIG=$(command -v "$PG_CONFIG" || echo "$PG_CONFIG")
-# pgrx takes the server from this variable; without it, it wants the set-up that `cargo pgrx init` writes.
-PGRX_PG_CONFIG_PATH=$PG_CONFIG
-export PG_CONFIG PGRX_PG_CONFIG_PATH
+
+# use_server CONFIG: the server of this pg_config is the one that is built for and tested from here on.
+use_server() {
+    # A bare name, as in PG_CONFIG=pg_config, is looked up in PATH. A file that is not there yet may be about to be installed.
+    PG_CONFIG=$(command -v "$1" || echo "$1")
+    # pgrx takes the server from this variable; without it, it wants the set-up that `cargo pgrx init` writes.
+    PGRX_PG_CONFIG_PATH=$PG_CONFIG
+    export PG_CONFIG PGRX_PG_CONFIG_PATH
+}
+use_server "$PG_CONFIG"
 
 say() { printf '%s\n' "== $*"; }
 die() {
@@ -41,7 +46,10 @@ packages_for() {
         # libssl-dev: for building cargo-pgrx itself
         build) printf '%s\n' build-essential clang libclang-dev libssl-dev pkg-config ${major:+"postgresql-$major" "postgresql-server-dev-$major"} ;;
         demo) echo iso-codes ;;
-        test) [[ -z $major ]] || printf '%s\n' "postgresql-plperl-$major" "postgresql-plpython3-$major" "postgresql-$major-pgtap" "postgresql-$major-cron" ;;
+        test)
+            printf '%s\n' libfaketime pgbouncer
+            [[ -z $major ]] || printf '%s\n' "postgresql-plperl-$major" "postgresql-plpython3-$major" "postgresql-$major-pgtap" "postgresql-$major-cron"
+            ;;
         *) die "unknown group of packages: $1" ;;
     esac
 }
@@ -49,16 +57,22 @@ packages_for() {
 is_installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
 
 apt_install() {
-    local drop_in=
+    local drop_in='' policy='' status=0
     # Nobody asked for a "main" cluster on port 5432; but one that is there already is not ours to decide on.
     if [[ ! -e /etc/postgresql-common/createcluster.conf ]]; then
         drop_in=/etc/postgresql-common/createcluster.d/pg_workflow.conf
         as_root mkdir -p "${drop_in%/*}"
         as_root sh -c "echo 'create_main_cluster = false' >$drop_in"
     fi
-    as_root apt-get update -q
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
-    [[ -z $drop_in ]] || as_root rm -f "$drop_in"
+    # Nor for a pgbouncer on port 6432.
+    if [[ ! -e /usr/sbin/policy-rc.d ]]; then
+        policy=/usr/sbin/policy-rc.d
+        as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy; chmod +x $policy"
+    fi
+    { as_root apt-get update -q &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"; } || status=$?
+    [[ -z $drop_in$policy ]] || as_root rm -f ${drop_in:+"$drop_in"} ${policy:+"$policy"}
+    return "$status"
 }
 
 # ensure_packages [GROUP...]: installs what is missing of build, demo, test (default: all).
@@ -118,8 +132,13 @@ ensure_cargo_pgrx() {
 
 pg_major() { "$PG_CONFIG" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/'; }
 
-# Arguments that make cargo build for the major version of PG_CONFIG.
-cargo_features() { printf '%s\n' --no-default-features --features "pg$(pg_major)"; }
+# cargo_features [--release]: arguments that make cargo build for the major version of PG_CONFIG. Builds for tests have fault
+# points, at which a server can be killed; a release has none.
+cargo_features() {
+    local faults=,faults
+    [[ ${1:-} != --release ]] || faults=
+    printf '%s\n' --no-default-features --features "pg$(pg_major)$faults"
+}
 
 # update_script EXTENSION UPDATES SOURCE...: the script that updates from the release that directory UPDATES is named after.
 # What becomes of tables stands in UPDATES; functions and views are compared with the release (update.awk).
@@ -151,24 +170,30 @@ stage_scripts() {
 # The name that it had.
 stage_cron() { stage_scripts "$@"; }
 
-# build_install [--release]: builds the extension and installs it into the server of PG_CONFIG.
-build_install() (
+# stage_build [--release]: builds the extension for the server of PG_CONFIG, as a tree of what is to be installed: target/package.
+stage_build() (
     cd "$REPO" || exit
     umask 022 # the server reads these files as another user
     staged=$REPO/target/package
     profile=(--debug)
     [[ ${1:-} != --release ]] || profile=()
-    mapfile -t features < <(cargo_features)
+    mapfile -t features < <(cargo_features "$@")
     # Not `cargo pgrx install`: it copies over the library that a running server has mapped.
     rm -rf "$staged"
     "$CARGO_PGRX" pgrx package --pg-config "$PG_CONFIG" --out-dir "$staged" "${profile[@]}" "${features[@]}"
+    [[ ${1:-} != --release ]] || ! grep -rqa 'fault at "' "$staged" || die "the release has fault points"
     stage_scripts "$staged$("$PG_CONFIG" --sharedir)/extension"
-    if [[ -w $("$PG_CONFIG" --pkglibdir) && -w $("$PG_CONFIG" --sharedir)/extension ]]; then
-        cp -R --remove-destination "$staged/." /
-    else
-        as_root cp -R --remove-destination "$staged/." /
-    fi
 )
+
+# build_install [--release]: builds the extension and installs it into the server of PG_CONFIG.
+build_install() {
+    stage_build "$@"
+    if [[ -w $("$PG_CONFIG" --pkglibdir) && -w $("$PG_CONFIG" --sharedir)/extension ]]; then
+        cp -R --remove-destination "$REPO/target/package/." /
+    else
+        as_root cp -R --remove-destination "$REPO/target/package/." /
+    fi
+}
 
 # --- the user that runs Postgres --------------------------------------------------------------------------------------
 

@@ -35,4 +35,6 @@ fi
 check sha256sum --quiet --strict -c sql/releases/SHA256SUMS
 check diff <(cut -d ' ' -f 3 sql/releases/SHA256SUMS) <(LC_ALL=C ls sql/releases/*.sql)
 
+check scripts/pgspot.sh
+
 [[ $findings -eq 0 ]] || die "$findings checks found something"

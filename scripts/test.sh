@@ -1,16 +1,22 @@
 #!/usr/bin/env bash
-# All tests, or the tiers named: scripts/test.sh [lint|core|regress|isolation|server|clients...]
+# All tests, or the tiers named: scripts/test.sh [lint|core|regress|isolation|server|package|clients...]
 #   TEST_PROFILE=release   the build that the server tiers test (default: debug)
+#   MATRIX='16 18'         further versions of Postgres that all tests are run on (default: these, behind those on 15)
+#   FULL=1                 on these, too, every test that uses a server; without it those of MATRIX_SERVER
 # A tier is a command whose output ends with its counts; the output is kept in target/test/TIER.log. A test that fails is
 # run again once, alone: see scripts/flaky.sh.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=servers.sh
+source "$REPO/scripts/servers.sh"
 # shellcheck source-path=SCRIPTDIR source=flaky.sh
 source "$REPO/scripts/flaky.sh"
 cd "$REPO"
 
-TIERS=(lint core regress isolation server clients)
+TIERS=(lint core regress isolation server package clients)
+# On further versions: what is about the server's own workings. The rest is SQL, which the golden tests cover.
+MATRIX_SERVER=(crash:: dump:: roles:: transactional:: procedures:: commands:: standby::)
 # More flaky tests than this fail the run.
 FLAKY_LIMIT=2
 passed=0 failed=0
@@ -21,6 +27,7 @@ tier_exists() {
         regress) compgen -G 'tests/regress/sql/*.sql' >/dev/null ;;
         isolation) compgen -G 'tests/isolation/specs/*.spec' >/dev/null ;;
         server) [[ -f tests/server/Cargo.toml ]] ;;
+        package) [[ -x tests/package/run.sh ]] ;;
         clients) [[ -x clients/test.sh ]] ;;
         *) die "no such tier: $1 (there are: ${TIERS[*]})" ;;
     esac
@@ -36,6 +43,8 @@ tier_command() {
         isolation) tests/isolation/run.sh ;;
         # What the documentation promises is tested here too.
         server) tests/server/run.sh "${@:2}" ;;
+        # Of the build that the other tiers test.
+        package) tests/package/run.sh ;;
         clients) clients/test.sh ;;
     esac
 }
@@ -83,8 +92,8 @@ if [[ ${1:-} == --only ]]; then
     exit
 fi
 
-chosen=() builds=
-[[ $# -gt 0 ]] || set -- "${TIERS[@]}"
+chosen=() builds='' all=''
+[[ $# -gt 0 ]] || { all=1 && set -- "${TIERS[@]}"; }
 for tier in "$@"; do
     if tier_exists "$tier"; then
         chosen+=("$tier")
@@ -104,6 +113,17 @@ if [[ $builds ]]; then
     build
 fi
 for tier in "${chosen[@]}"; do run_tier "$tier"; done
+
+# What the other tiers test has nothing to do with the server's version.
+[[ ! $all || $(pg_major) != 15 ]] || MATRIX=${MATRIX-16 18}
+for major in ${MATRIX:-}; do
+    fetch_server "$major"
+    build
+    [[ ${FULL:-} != 1 ]] || MATRIX_SERVER=()
+    run_tier regress
+    run_tier isolation
+    run_tier server "${MATRIX_SERVER[@]}"
+done
 
 say 'summary'
 [[ ${#summary[@]} -eq 0 ]] || printf '%s\n' "${summary[@]}"

@@ -9,10 +9,11 @@
 #
 #   functions, views     replaced; a function whose parameters or result differ is dropped first, which CREATE OR REPLACE asks for
 #   comments, grants     run; those of a function that was dropped, too
-#   what is gone         dropped, last
+#   what is gone         dropped, last, unless UPDATES does so
+#   SET                  run, if anything behind it is
 #   anything else        must stand in UPDATES word for word
 #
-# Statements are compared without comments and with white space as one space, outside of quotes.
+# Statements are compared without comments, and white space counts as one space, or as none inside of parentheses.
 
 function fail(text) {
     print FILENAME ":" FNR ": " text >"/dev/stderr"
@@ -41,12 +42,27 @@ function creates(text) {
 function plain(text) {
     raw = raw text
     gsub(/[ \t\n]+/, " ", text)
+    gsub(/\( /, "(", text)
+    gsub(/ \)/, ")", text)
+    if (norm ~ /[ (]$/) sub(/^ /, "", text)
+    if (text ~ /^\)/) sub(/ $/, "", norm)
     norm = norm text
 }
 
 function quoted(text) {
     raw = raw text
     norm = norm text
+}
+
+# In the body of a BEGIN ATOMIC function, which has statements of its own.
+function inside_body(    words, n, i, open) {
+    if (norm !~ / BEGIN ATOMIC /) return 0
+    n = split(norm, words, /[^A-Za-z_]+/)
+    for (i = 1; i <= n; i++) {
+        if (words[i] == "ATOMIC" || words[i] == "CASE") open++
+        else if (words[i] == "END") open--
+    }
+    return open > 0
 }
 
 # Of a function's declaration: what CREATE OR REPLACE cannot change.
@@ -58,7 +74,6 @@ function shape(text) {
 
 function statement(    text, signature, what) {
     text = trimmed(norm)
-    gsub(/  +\)/, " )", text)
     what = trimmed(raw)
     raw = norm = ""
     if (text == "") return
@@ -119,7 +134,8 @@ function statement(    text, signature, what) {
             if (token == "--") {
                 plain("\n")
                 break
-            } else if (token == ";") statement()
+            } else if (token == ";" && inside_body()) plain(token)
+            else if (token == ";") statement()
             else {
                 quote = token == "/*" ? "*/" : token
                 if (token != "/*") quoted(token)
@@ -147,20 +163,27 @@ function concerns_dropped(text,    i, signature) {
     return 0
 }
 
-function run(text) { printf "%s;\n\n", text }
+function run(text) {
+    # What SET says is for the statements behind it.
+    if (setting != said) printf "%s;\n\n", said = setting
+    printf "%s;\n\n", text
+}
 
 END {
     if (failed) exit 1
     if (quote != "" || trimmed(norm) != "") fail("a statement does not end")
+    for (i in known)
+        if (("DROP " known[i]) in updated) dropped[i] = known[i]
     for (i = 1; i <= n; i++) {
         text = compared[i]
-        if (last[i]) run(source[i])
+        if (text ~ /^SET /) setting = source[i]
+        else if (last[i]) run(source[i])
         else if (creates(text)) {
             if (kind == "FUNCTION" || kind == "PROCEDURE") {
                 if (!(i in known)) fail(kind " " name " has no comment")
             }
             if (i in dropped) {
-                run("DROP " dropped[i])
+                if (!(("DROP " dropped[i]) in updated)) run("DROP " dropped[i])
                 run(source[i])
             } else if (!(text in released)) {
                 replaces = kind == "TRIGGER" || (i in known && known[i] in old_shape)

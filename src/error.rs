@@ -7,6 +7,7 @@ use pg_workflow_core::script::ScriptError;
 use thiserror::Error as ThisError;
 
 use crate::pg::PgError;
+use crate::pg::catalog::quote_literal;
 use crate::pg::errdata::pack;
 
 #[derive(Debug, ThisError)]
@@ -26,6 +27,9 @@ pub(crate) enum Error {
     },
     #[error("{name} must be {expected}")]
     WrongArgument { name: &'static str, expected: String },
+    /// Of an age at which something is removed.
+    #[error("{0} must not be negative")]
+    NegativeAge(&'static str),
     #[error("{first} and {second} cannot be given together")]
     Together { first: &'static str, second: &'static str },
     #[error("{given} cannot be given without {with}")]
@@ -62,6 +66,8 @@ pub(crate) enum Error {
     NoExecute(String),
     #[error("role \"{0}\" cannot own workflow instances")]
     RoleCannotLogin(String),
+    #[error("permission denied for role \"{0}\" to start workflows")]
+    MayNotUse(String),
     #[error("parameter \"{parameter}\" of {function} has the pseudo-type {type_name}")]
     PseudoType {
         function: String,
@@ -76,10 +82,16 @@ pub(crate) enum Error {
 
     #[error("workflow instance \"{0}\" does not exist")]
     UnknownInstance(String),
+    #[error("workflow instance \"{id}\" has no run {run}")]
+    UnknownRun { id: String, run: i32 },
+    #[error("there is neither an instance nor a workflow \"{0}\"")]
+    NothingToDraw(String),
     #[error("workflow instance \"{id}\" already exists")]
     InstanceExists { id: String, detail: String, own: bool },
     #[error("permission denied for workflow instance \"{0}\"")]
     NotYours(String),
+    #[error("owner of workflow instance \"{0}\" was dropped")]
+    OwnerDropped(String),
     #[error("workflow instance \"{id}\" has ended")]
     InstanceEnded { id: String, status: String },
     #[error("workflow instance \"{id}\" has not ended")]
@@ -205,6 +217,8 @@ pub(crate) enum Error {
     OneSnapshot(&'static str),
     #[error("the instances of this database belong to another installation")]
     NotHome,
+    #[error("the schema of pg_workflow in this database is of version {schema}, its library of version {library}")]
+    OtherSchema { schema: String, library: &'static str },
     #[error("test of workflow \"{workflow}\" has not come to its end")]
     TestWithoutEnd { workflow: String, limit: i32 },
 
@@ -248,6 +262,7 @@ impl Error {
             NullArgument(_) => b"22004",
             EmptyArgument { .. }
             | WrongArgument { .. }
+            | NegativeAge(_)
             | Together { .. }
             | OnlyTogether { .. }
             | Options(_)
@@ -264,10 +279,15 @@ impl Error {
             UnknownWorkflow(_) | NoSuchFunction(_) | UnknownFunction(_) => b"42883",
             NotAFunction(_) | NotATable(_) => b"42809",
             AmbiguousFunction { .. } => b"42725",
-            NoExecute(_) | NotYourQueue(_) | NotYours(_) | NotConnectedAs { .. } => b"42501",
+            NoExecute(_) | MayNotUse(_) | NotYourQueue(_) | NotYours(_) | NotConnectedAs { .. } => b"42501",
             RoleCannotLogin(_) => b"28000",
             PseudoType { .. } | NotCallable(_) | PrepareTransaction | NeedsWorker(_) => b"0A000",
-            UnknownInstance(_) | UnknownTask | UnknownStep { .. } => b"42704",
+            UnknownInstance(_)
+            | OwnerDropped(_)
+            | UnknownTask
+            | UnknownStep { .. }
+            | UnknownRun { .. }
+            | NothingToDraw(_) => b"42704",
             InstanceExists { .. } | TriggerExists { .. } => b"42710",
             InstanceEnded { .. }
             | NotEnded { .. }
@@ -275,7 +295,7 @@ impl Error {
             | OutsideWorkflow(_)
             | InsideStep(_)
             | InsideWorkflow(_) => b"55000",
-            Compensated(_) | NoOpenCall { .. } | NotFailed(_) | NotPaused(_) | NotHome => b"55000",
+            Compensated(_) | NoOpenCall { .. } | NotFailed(_) | NotPaused(_) | NotHome | OtherSchema { .. } => b"55000",
             Busy(_) => b"55006",
             OneSnapshot(_) => b"25000",
             TransactionEnded => b"2D000",
@@ -361,6 +381,13 @@ impl Error {
             WrongSchedule { .. } => {
                 "Give a cron expression ('0 3 * * *'), an interval ('every 15 minutes'), a time ('at 2030-12-24 18:00') or a query that returns the next times.".into()
             }
+            UnknownInstance(_) => {
+                "wf.workflows lists what there is: it may not be committed yet, or was removed when its time of retention was over.".into()
+            }
+            UnknownSchedule(_) => "wf.schedules lists those that you may see.".into(),
+            UnknownTask => "Pass the task as wf_poll has returned it; it goes with its workflow instance.".into(),
+            NoSuchFunction(name) if !name.contains('.') => "Functions are looked up by the search_path: is it set, or the name qualified?".into(),
+            NegativeAge(_) => "To keep instances for ever, give a long time: '1000 years'.".into(),
             UnknownZone(_) => "The view pg_timezone_names lists the names.".into(),
             AmbiguousSchedule { .. } => "Pass owner => ...".into(),
             OwnersSchedule(_) => {
@@ -385,6 +412,7 @@ impl Error {
             TriggerExists { .. } => "Take it away with wf_off, or give this one a name of its own.".into(),
             AmbiguousFunction { .. } => "Give the overloads names of their own.".into(),
             InputMismatch { hint, .. } => hint.clone(),
+            MayNotUse(role) => format!("A superuser allows it: SELECT wf_grant({}).", quote_literal(role)),
             RoleCannotLogin(_) => {
                 "Workflows run in a process that is connected as their owner: start them as a role with LOGIN.".into()
             }
@@ -414,14 +442,21 @@ impl Error {
                 "It stays on its version. New code has to make the recorded calls again, in their order: add calls behind them only.".into()
             }
             Busy(_) => "A process is at a step of it: wait for the end of the step, or cancel the instance.".into(),
+            UnknownRun { .. } => "wf.workflows shows the runs of an id.".into(),
+            NothingToDraw(_) => "wf.workflows shows the instances, wf.definitions the workflows that were started.".into(),
             UnknownStep { .. } => "wf.steps shows what is recorded; a call has a number there, too.".into(),
             OneSnapshot(_) => "What others do meanwhile would not be seen under this isolation level.".into(),
             NotHome => "If they are to run here, call wf_adopt().".into(),
+            OtherSchema { .. } => {
+                "Run ALTER EXTENSION pg_workflow UPDATE; if that does not help, restart the server to load the new library.".into()
+            }
             NotConnectedAs { .. } => {
                 "Connect as the role: after SET ROLE, or inside a SECURITY DEFINER function, its code could take the session's own privileges."
                     .into()
             }
-            NotYours(_) => "It may be controlled by its owner and by members of its owner's role.".into(),
+            NotYours(_) => {
+                "It is for its owner and for members of its owner's role; some of it for operators, too: see wf_grant.".into()
+            }
             InsideWorkflow(_) => "Call it in a step: wf_step('name', 'SELECT ...').".into(),
             Diverged { .. } => {
                 "A workflow decides by its input and by recorded answers only: use wf_now(), wf_random(), wf_uuid() and steps for what may change."
@@ -460,12 +495,26 @@ impl From<Error> for PgError {
         }
         Self {
             sqlstate: error.sqlstate(),
-            message: error.to_string(),
-            detail: error.detail(),
+            message: shortened(error.to_string()),
+            detail: error.detail().map(shortened),
             hint: error.hint(),
             context: None,
         }
     }
+}
+
+/// What names something that a caller has passed is not to be as long as that may be.
+fn shortened(text: String) -> String {
+    const LIMIT: usize = 4000;
+    if text.len() <= LIMIT {
+        return text;
+    }
+    let characters = |count| text.char_indices().nth(count).map_or(text.len(), |(at, _)| at);
+    let (head, tail) = (
+        characters(LIMIT / 8),
+        text.char_indices().nth_back(LIMIT / 8).map_or(0, |(at, _)| at),
+    );
+    format!("{} ... {}", &text[..head], &text[tail..])
 }
 
 /// Unwinds with `error`, for code below a subtransaction.

@@ -14,7 +14,8 @@ use pgrx::prelude::*;
 ::pgrx::pg_module_magic!(name, version);
 
 // The install script, in order. Tables are created once and changed by update scripts; functions and views are replaced
-// by every update.
+// by every update. Each file begins with its search_path: what stands in tables and views finds names and operators in
+// pg_catalog only, and not what somebody has put into the extension's schema beforehand.
 extension_sql_file!("../sql/tables/00_schemas.sql", name = "schemas", bootstrap);
 extension_sql_file!(
     "../sql/tables/10_definitions.sql",
@@ -47,28 +48,38 @@ extension_sql_file!(
 );
 extension_sql_file!(
     "../sql/tables/64_tasks.sql",
-    name = "task_tables",
+    name = "tasks_tables",
     requires = ["cache_tables"]
 );
 extension_sql_file!(
     "../sql/tables/66_commands.sql",
-    name = "command_tables",
-    requires = ["task_tables"]
+    name = "commands_tables",
+    requires = ["tasks_tables"]
 );
 extension_sql_file!(
     "../sql/tables/67_schedules.sql",
-    name = "schedule_tables",
-    requires = ["command_tables"]
+    name = "schedules_tables",
+    requires = ["commands_tables"]
+);
+extension_sql_file!(
+    "../sql/tables/68_crashes.sql",
+    name = "crashes_tables",
+    requires = ["schedules_tables"]
 );
 extension_sql_file!(
     "../sql/tables/68_logs.sql",
-    name = "log_tables",
-    requires = ["schedule_tables"]
+    name = "logs_tables",
+    requires = ["crashes_tables"]
+);
+extension_sql_file!(
+    "../sql/tables/68_retention.sql",
+    name = "retention_tables",
+    requires = ["logs_tables"]
 );
 extension_sql_file!(
     "../sql/functions/10_client.sql",
     name = "client",
-    requires = ["log_tables"]
+    requires = ["retention_tables"]
 );
 extension_sql_file!("../sql/functions/20_inside.sql", name = "inside", requires = ["client"]);
 extension_sql_file!(
@@ -82,9 +93,14 @@ extension_sql_file!(
     requires = ["parallel"]
 );
 extension_sql_file!(
+    "../sql/functions/31_privileges.sql",
+    name = "privileges",
+    requires = ["operate"]
+);
+extension_sql_file!(
     "../sql/functions/40_operations.sql",
     name = "operations",
-    requires = ["operate"]
+    requires = ["privileges"]
 );
 extension_sql_file!(
     "../sql/functions/42_cache.sql",
@@ -92,11 +108,30 @@ extension_sql_file!(
     requires = ["operations"]
 );
 extension_sql_file!(
-    "../sql/functions/50_versions.sql",
-    name = "versions",
+    "../sql/functions/43_explain.sql",
+    name = "explain",
     requires = ["cache"]
 );
-extension_sql_file!("../sql/functions/60_check.sql", name = "check", requires = ["versions"]);
+extension_sql_file!(
+    "../sql/functions/44_explain_calls.sql",
+    name = "explain_calls",
+    requires = ["explain"]
+);
+extension_sql_file!(
+    "../sql/functions/50_versions.sql",
+    name = "versions",
+    requires = ["explain_calls"]
+);
+extension_sql_file!(
+    "../sql/functions/51_retention.sql",
+    name = "retention",
+    requires = ["versions"]
+);
+extension_sql_file!(
+    "../sql/functions/60_check.sql",
+    name = "check",
+    requires = ["retention"]
+);
 extension_sql_file!(
     "../sql/functions/61_triggers.sql",
     name = "triggers",
@@ -120,7 +155,12 @@ extension_sql_file!(
     requires = ["tasks"]
 );
 extension_sql_file!("../sql/functions/82_cron.sql", name = "cron", requires = ["schedules"]);
-extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["cron"]);
+extension_sql_file!(
+    "../sql/functions/83_pictures.sql",
+    name = "pictures",
+    requires = ["cron"]
+);
+extension_sql_file!("../sql/views/10_views.sql", name = "views", requires = ["pictures"]);
 extension_sql_file!(
     "../sql/views/20_operations.sql",
     name = "operations_views",
@@ -148,28 +188,58 @@ extension_sql_file!(
 );
 extension_sql_file!(
     "../sql/views/23_tasks.sql",
-    name = "task_views",
+    name = "tasks_views",
     requires = ["waiting_views"]
 );
 extension_sql_file!(
     "../sql/views/24_schedules.sql",
-    name = "schedule_views",
-    requires = ["task_views"]
+    name = "schedules_views",
+    requires = ["tasks_views"]
+);
+extension_sql_file!(
+    "../sql/views/25_grants.sql",
+    name = "grants_views",
+    requires = ["schedules_views"]
 );
 extension_sql_file!(
     "../sql/views/25_logs.sql",
-    name = "log_views",
-    requires = ["schedule_views"]
+    name = "logs_views",
+    requires = ["grants_views"]
+);
+extension_sql_file!(
+    "../sql/views/25_retention.sql",
+    name = "retention_views",
+    requires = ["logs_views"]
+);
+extension_sql_file!(
+    "../sql/views/25_timeline.sql",
+    name = "timeline_views",
+    requires = ["retention_views"]
 );
 extension_sql_file!(
     "../sql/views/26_stats.sql",
     name = "stats_views",
-    requires = ["log_views"]
+    requires = ["timeline_views"]
+);
+extension_sql_file!(
+    "../sql/views/30_load.sql",
+    name = "load_views",
+    requires = ["stats_views"]
+);
+extension_sql_file!(
+    "../sql/views/31_failures.sql",
+    name = "failures_views",
+    requires = ["load_views"]
+);
+extension_sql_file!(
+    "../sql/views/32_alerts.sql",
+    name = "alerts_views",
+    requires = ["failures_views"]
 );
 extension_sql_file!(
     "../sql/functions/90_announce.sql",
     name = "announce",
-    requires = ["stats_views"],
+    requires = ["alerts_views"],
     finalize
 );
 

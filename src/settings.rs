@@ -9,6 +9,11 @@ use crate::pg::{messages, process};
 static MAX_EXECUTORS: GucSetting<i32> = GucSetting::<i32>::new(4);
 static EXECUTOR_IDLE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(300);
 static MAX_PAYLOAD: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
+// Read by the views that they are for.
+static ALERT_STEP: GucSetting<i32> = GucSetting::<i32>::new(3600);
+static ALERT_WAIT: GucSetting<i32> = GucSetting::<i32>::new(300);
+static RETENTION: GucSetting<i32> = GucSetting::<i32>::new(30 * 86_400);
+static BACKGROUND_PURGE: GucSetting<bool> = GucSetting::<bool>::new(true);
 static LOG_LEVEL: GucSetting<LogLevel> = GucSetting::<LogLevel>::new(LogLevel::Notice);
 static LOG_LINES: GucSetting<i32> = GucSetting::<i32>::new(100);
 static LOG_LINES_PER_RUN: GucSetting<i32> = GucSetting::<i32>::new(1000);
@@ -30,6 +35,7 @@ enum LogLevel {
     #[name = c"off"]
     Off,
 }
+static MAX_CRASHES: GucSetting<i32> = GucSetting::<i32>::new(3);
 
 /// Defines the settings; from `_PG_init`.
 pub(crate) fn define() {
@@ -62,6 +68,57 @@ pub(crate) fn define() {
         1024 * 1024 - 1,
         GucContext::Suset,
         GucFlags::UNIT_KB,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_workflow.max_crashes",
+        c"Crashes of the server after which the instance that caused them is set aside.",
+        c"0 never sets it aside; it is held for up to an hour behind each.",
+        &MAX_CRASHES,
+        0,
+        1000,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    for (name, what, setting) in [
+        (
+            c"pg_workflow.alert_step",
+            c"Time after which a step that runs is an alert.",
+            &ALERT_STEP,
+        ),
+        (
+            c"pg_workflow.alert_wait",
+            c"Time after which something that is ready, in a queue or blocked by a lock is an alert.",
+            &ALERT_WAIT,
+        ),
+    ] {
+        GucRegistry::define_int_guc(
+            name,
+            what,
+            c"For the view wf.alerts.",
+            setting,
+            1,
+            31_536_000,
+            GucContext::Userset,
+            GucFlags::UNIT_S,
+        );
+    }
+    GucRegistry::define_int_guc(
+        c"pg_workflow.retention",
+        c"Time after its end at which an instance is removed in the background.",
+        c"-1 keeps it for ever. Rules of wf_retention() come first.",
+        &RETENTION,
+        -1,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_bool_guc(
+        c"pg_workflow.background_purge",
+        c"Removes instances in the background when their time of retention is over.",
+        c"Off: nothing is removed but by wf_purge().",
+        &BACKGROUND_PURGE,
+        GucContext::Sighup,
+        GucFlags::default(),
     );
     GucRegistry::define_enum_guc(
         c"pg_workflow.log_level",
@@ -154,6 +211,11 @@ pub(crate) fn traceparent() -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
+/// `None`: any number.
+pub(crate) fn max_crashes() -> Option<i32> {
+    Some(MAX_CRASHES.get()).filter(|crashes| *crashes > 0)
+}
+
 pub(crate) fn max_executors() -> usize {
     MAX_EXECUTORS.get() as usize
 }
@@ -166,4 +228,13 @@ pub(crate) fn executor_idle_timeout() -> Option<i64> {
 /// Bytes.
 pub(crate) fn max_payload() -> usize {
     MAX_PAYLOAD.get() as usize * 1024
+}
+
+/// Microseconds; `None`: for ever.
+pub(crate) fn retention() -> Option<i64> {
+    Some(i64::from(RETENTION.get()) * 1_000_000).filter(|micros| *micros >= 0)
+}
+
+pub(crate) fn background_purge() -> bool {
+    BACKGROUND_PURGE.get()
 }

@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- Functions that clients call. All take effect with the caller's transaction, and not at all if it rolls back.
 
 CREATE FUNCTION wf_define(name text, function text, options jsonb DEFAULT '{}') RETURNS integer
@@ -36,7 +37,7 @@ COMMENT ON FUNCTION wf_signal(text, text, jsonb, text) IS
 CREATE FUNCTION wf_cancel(id text, reason text DEFAULT NULL) RETURNS boolean
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_cancel';
 COMMENT ON FUNCTION wf_cancel(text, text) IS
-'Cancels the open run of an id once this transaction commits. A running SQL step is interrupted; a wait ends. The workflow sees SQLSTATE WF002 at the call it stands at and may catch it to clean up. Returns false if the run had ended already. Errors: 42704 unknown id, 42501 not yours.';
+'Cancels the open run of an id once this transaction commits. A running SQL step is interrupted; a wait ends. The workflow sees SQLSTATE WF002 at the call it stands at and may catch it to clean up. If its owner was dropped it fails at once. Returns false if the run had ended already. Errors: 42704 unknown id, 42501 not yours.';
 
 CREATE FUNCTION wf_status(id text) RETURNS text
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'wf_status';

@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- Functions for the inside of a workflow. Called elsewhere they raise 55000.
 -- What they return is recorded: a replay gets the same answer without doing anything again.
 

@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- Functions for the inside of a workflow: parallel work, children, compensation, runs without an end.
 
 CREATE FUNCTION wf_begin(

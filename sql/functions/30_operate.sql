@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- Functions for those who operate the server.
 
 CREATE PROCEDURE wf_run_pending()
@@ -49,6 +50,7 @@ CREATE FUNCTION wf_health() RETURNS TABLE (item text, ok boolean, detail text, h
         f jsonb := wf_internal.facts();
         installed text := (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'pg_workflow');
         workers jsonb := f->'workers';
+        standby boolean := pg_catalog.pg_is_in_recovery();
         ready bigint;
         due bigint;
         executors bigint := (SELECT pg_catalog.count(*) FROM pg_catalog.jsonb_array_elements(workers) w
@@ -75,27 +77,30 @@ CREATE FUNCTION wf_health() RETURNS TABLE (item text, ok boolean, detail text, h
         RETURN NEXT;
 
         item := 'launcher';
-        ok := (f->>'launcher')::boolean;
-        detail := CASE WHEN ok THEN 'running' ELSE 'not running' END;
-        hint := CASE WHEN NOT ok THEN 'See the server log; the server may be a standby, or still starting.' END;
+        ok := (f->>'launcher')::boolean OR standby;
+        detail := CASE WHEN standby THEN 'not running: this is a standby, its promotion starts it'
+                       WHEN ok THEN 'running' ELSE 'not running' END;
+        hint := CASE WHEN NOT ok THEN 'See the server log; the server may still be starting.' END;
         RETURN NEXT;
 
         item := 'scheduler';
-        ok := EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(workers) w WHERE w->>'kind' = 'scheduler');
-        detail := CASE WHEN ok THEN 'running' ELSE 'no scheduler runs for this database' END;
+        ok := standby OR EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(workers) w WHERE w->>'kind' = 'scheduler');
+        detail := CASE WHEN standby THEN 'not running: this is a standby'
+                       WHEN ok THEN 'running' ELSE 'no scheduler runs for this database' END;
         hint := CASE WHEN NOT ok THEN 'Is max_worker_processes large enough? The server log says when no slot is free.' END;
         RETURN NEXT;
 
         SELECT pg_catalog.count(*) INTO ready FROM wf_internal.ready;
         SELECT pg_catalog.count(*) INTO due FROM wf_internal.timers WHERE due_at < pg_catalog.now() - interval '10 s';
         item := 'work';
-        ok := due = 0 AND NOT EXISTS (
+        ok := standby OR due = 0 AND NOT EXISTS (
             SELECT FROM (SELECT DISTINCT r.owner FROM wf_internal.ready r) o
             WHERE NOT EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(workers) w
                               WHERE w->>'kind' = 'executor' AND (w->>'role')::oid = o.owner));
         detail := pg_catalog.format('%s ready for a turn, %s timers overdue by more than 10 s, %s executors',
                                     ready, due, executors);
-        hint := CASE WHEN due > 0 THEN 'Timers are moved by the scheduler: see the lines above.'
+        hint := CASE WHEN ok THEN NULL
+                     WHEN due > 0 THEN 'Timers are moved by the scheduler: see the lines above.'
                      WHEN NOT ok THEN 'A role with work has no executor: see the server log. max_worker_processes may be too small, or the owner''s role may not connect.' END;
         RETURN NEXT;
     END $$;

@@ -1,10 +1,11 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- Functions that control instances. All take effect with the caller's transaction, and not at all if it rolls back.
 -- '' stands for "not given": an id that happens to be NULL must not mean everything.
 
 CREATE FUNCTION wf_pause(id text DEFAULT '', workflow text DEFAULT '', reason text DEFAULT NULL) RETURNS boolean
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_pause';
 COMMENT ON FUNCTION wf_pause(text, text, text) IS
-'Pauses the open run of an id; or the instances of a workflow, also those that are started later; or, with neither, all instances. A workflow or all: those of the current user, or of every role if it is a superuser. A step that runs goes on to its end, and no other is begun. Timers and signals are kept until wf_resume. A cancel is delivered all the same; a deadline goes on. Returns false if that was paused already, or the run has ended. Errors: 42704 unknown id, 42883 unknown workflow, 42501 not yours, 22004 id or workflow is NULL.';
+'Pauses the open run of an id; or the instances of a workflow, also those that are started later; or, with neither, all instances. A workflow or all: those of the current user, or of every role if it is a superuser or operator (wf_grant). A step that runs goes on to its end, and no other is begun. Timers and signals are kept until wf_resume. A cancel is delivered all the same; a deadline goes on. Returns false if that was paused already, or the run has ended. Errors: 42704 unknown id, 42883 unknown workflow, 42501 not yours, 22004 id or workflow is NULL.';
 
 CREATE FUNCTION wf_resume(id text DEFAULT '', workflow text DEFAULT '', reason text DEFAULT NULL) RETURNS boolean
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_resume';

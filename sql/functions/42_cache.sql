@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- The cache of steps: see the cache_key of wf_step.
 
 CREATE FUNCTION wf_cache_forget(key text) RETURNS bigint

@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- Versions of the code of workflows, and the removal of what has ended.
 
 CREATE FUNCTION wf_upgrade(id text) RETURNS integer
@@ -24,7 +25,7 @@ COMMENT ON FUNCTION wf_replay_check(text, text, integer) IS
 CREATE FUNCTION wf_purge(older_than interval, workflow text DEFAULT NULL, max integer DEFAULT 10000) RETURNS integer
     LANGUAGE c AS 'MODULE_PATHNAME', 'wf_purge';
 COMMENT ON FUNCTION wf_purge(interval, text, integer) IS
-'Removes finished instances whose end is longer ago than older_than (a month counts 30 days), of the roles whose privileges you have, with their steps and signals; of one workflow, or of all. max: at most so many runs in this call, the oldest first; call it again, in another transaction, until it returns 0. Also removes old versions of code that no instance needs any more. Returns the number of runs removed. Errors: 22023 wrong argument, 25000 in a transaction that is not READ COMMITTED.';
+'Removes finished instances whose end is longer ago than older_than (a month counts 30 days), of the roles whose privileges you have (an operator: of all), with their steps and signals; of one workflow, or of all. max: at most so many runs in this call, the oldest first; call it again, in another transaction, until it returns 0. Also removes old versions of code that no instance needs any more. Returns the number of runs removed. Errors: 22023 wrong argument, 25000 in a transaction that is not READ COMMITTED.';
 
 CREATE FUNCTION wf_internal.is_current(schema_name text, proc_name text, proc_args text, source_md5 text) RETURNS boolean
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'wf_is_current';

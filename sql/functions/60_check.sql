@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- Mistakes that can be seen before a workflow runs.
 
 CREATE FUNCTION wf_internal.findings(function text) RETURNS jsonb

@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- Workflows that changes of a table start.
 
 CREATE FUNCTION wf_on(

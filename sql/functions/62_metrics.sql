@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- What was counted, for those who watch.
 
 CREATE FUNCTION wf_metrics(format text DEFAULT 'prometheus') RETURNS text

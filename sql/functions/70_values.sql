@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- Values and streams: what an instance shows to the outside while it runs.
 
 CREATE FUNCTION wf_emit(name text, value jsonb) RETURNS void

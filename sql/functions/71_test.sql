@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- Tests of workflows: a run from its beginning to its end, of which nothing stays.
 
 CREATE FUNCTION wf_test(

@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- Tasks: work that workers outside of the server do for a workflow.
 
 CREATE FUNCTION wf_task(

@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- Schedules: workflows and SQL that are started at times to come.
 
 CREATE FUNCTION wf_schedule(

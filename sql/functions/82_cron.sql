@@ -1,3 +1,4 @@
+SET LOCAL search_path = @extschema@, pg_temp;
 -- Jobs as pg_cron has them: schedules of the workflow wf.cron_job. The extension pg_workflow_cron shows them under pg_cron's
 -- names. What is here is in schema wf, since a job's owner needs no access to schema cron.
 
@@ -26,7 +27,7 @@ COMMENT ON FUNCTION wf.cron_error(text) IS 'Why pg_cron would refuse a schedule;
 CREATE FUNCTION wf.forget_run(run_id uuid) RETURNS boolean
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'wf_forget_run';
 COMMENT ON FUNCTION wf.forget_run(uuid) IS
-'Removes one run that has ended, as wf_purge removes old ones. Needs: to be its owner or a member of that role. Returns false if there is no such run, if it has not ended, or if somebody is at it. Errors: 25000 in a transaction that is not READ COMMITTED.';
+'Removes one run that has ended, as wf_purge removes old ones. Needs: to be its owner, a member of that role, or an operator. Returns false if there is no such run, if it has not ended, or if somebody is at it. Errors: 25000 in a transaction that is not READ COMMITTED.';
 
 -- As at a connection: what is set for the role comes before what is set for the database.
 CREATE FUNCTION wf.default_search_path(role name) RETURNS text

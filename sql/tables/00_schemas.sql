@@ -1,3 +1,15 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
+-- Texts are UTF-8 wherever this code looks into them.
+DO $$
+BEGIN
+    IF pg_catalog.getdatabaseencoding() <> 'UTF8' THEN
+        RAISE EXCEPTION 'pg_workflow needs a database with the encoding UTF8'
+            USING ERRCODE = 'feature_not_supported',
+                  DETAIL = pg_catalog.format('This one has %s.', pg_catalog.getdatabaseencoding()),
+                  HINT = 'Create another one: CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0.';
+    END IF;
+END $$;
+
 -- Two schemas, two readers. wf holds the views a person types; wf_internal holds the tables and is nobody's
 -- to touch: every access goes through the wf_* functions, which check who asks.
 CREATE SCHEMA wf;

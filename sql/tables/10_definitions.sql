@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- Names given by wf_define: a workflow name of the user's choice, the function behind it, its options.
 CREATE TABLE wf_internal.workflows (
     name        text        NOT NULL,

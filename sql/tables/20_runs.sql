@@ -1,8 +1,13 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- One row a run. An id names a line of runs (seq 1, 2, ...), of which at most the last is open.
 -- Invariant: after the insert only the executor that holds the row's lock writes it (one writer a run); whoever else
 -- wants something of a run inserts a row elsewhere (signals, controls, ready). So a client never waits for a step.
 -- No CHECK: Postgres reads its expression anew for each statement, which cost more than the insert; only the engine
 -- writes here. status stands in no index and the page has room for a second version of each row (fillfactor), so that its updates are HOT.
+--
+-- Autovacuum, here and in the other tables that a purge takes from (steps, branches, signals, tasks): room is made for new rows
+-- when 2 % have been removed, 3 hours' worth of a week. Not sooner, since each vacuum reads all of the indexes. It may do ten
+-- times as much between two pauses as by default, or it would fall behind a purge at full load.
 CREATE TABLE wf_internal.runs (
     created_at  timestamptz NOT NULL,
     started_at  timestamptz,                    -- first turn
@@ -29,7 +34,7 @@ CREATE TABLE wf_internal.runs (
     trace       text,                           -- W3C traceparent that it was started with; NULL: none
     PRIMARY KEY (run_id),
     UNIQUE (id, seq)
-) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_limit = 2000);
 COMMENT ON TABLE wf_internal.runs IS 'workflow instances: one row a run';
 
 -- The durable history of a run: what a replay answers from. One row for each recorded call, in order.
@@ -50,11 +55,15 @@ CREATE TABLE wf_internal.steps (
     result      jsonb,
     error       jsonb,                          -- of the last attempt
     PRIMARY KEY (run_id, n)
-) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.05);
+) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_limit = 2000);
 COMMENT ON TABLE wf_internal.steps IS 'recorded steps, waits and values of each run';
 
 -- Serves "the children of a run": for the eye, and to be told of its end. Runs without a parent are not in it.
 CREATE INDEX runs_children ON wf_internal.runs (parent_run_id) WHERE parent_run_id IS NOT NULL;
+
+-- Serves "what has failed", however much has ended well: runs without an error are not in it. Its columns are none that the end
+-- of a run changes, error excepted, which stays NULL where that is good: so that update is still HOT.
+CREATE INDEX runs_failed ON wf_internal.runs (run_id) WHERE error IS NOT NULL;
 
 -- Units of work of one run that run beside it: a step begun by wf_begin or that is not transactional (item 1), the items of a map. Each is locked, run
 -- and written by any executor of the owner, while the run's own row stays free. The run has them in its history as one
@@ -72,7 +81,7 @@ CREATE TABLE wf_internal.branches (
     result      jsonb,
     error       jsonb,
     PRIMARY KEY (run_id, n, item)
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_limit = 2000);
 COMMENT ON TABLE wf_internal.branches IS 'steps and items of maps that run side by side';
 
 SELECT pg_catalog.pg_extension_config_dump('wf_internal.branches', '');

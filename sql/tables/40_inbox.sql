@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- Signals sent to a run, kept until a wait consumes them and after it for the eye and against duplicates.
 CREATE TABLE wf_internal.signals (
     sent_at     timestamptz NOT NULL,
@@ -11,7 +12,7 @@ CREATE TABLE wf_internal.signals (
     payload     jsonb       NOT NULL,
     refused     text,                           -- why the step that took it did not have it: it does not fit the schema
     PRIMARY KEY (run_id, seq)
-) WITH (autovacuum_vacuum_scale_factor = 0.05);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_limit = 2000);
 -- Serves "the oldest unconsumed signal of this name" at the same cost after ten thousand consumed ones.
 CREATE INDEX signals_unconsumed ON wf_internal.signals (run_id, name, seq) WHERE consumed_by IS NULL;
 CREATE UNIQUE INDEX signals_key ON wf_internal.signals (run_id, key) WHERE key IS NOT NULL;
@@ -26,7 +27,7 @@ CREATE TABLE wf_internal.controls (
     action      text        NOT NULL CHECK (action IN ('cancel')),
     reason      text,
     PRIMARY KEY (run_id, seq)
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 COMMENT ON TABLE wf_internal.controls IS 'requests to running instances, not yet acted on';
 
 -- Answers to open calls of a run that others have worked on: a branch, a child. Inserted with the work itself, taken by the
@@ -40,7 +41,7 @@ CREATE TABLE wf_internal.answers (
     result      jsonb,                          -- NULL for a branch, which keeps it itself
     error       jsonb,
     PRIMARY KEY (run_id, seq)
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 COMMENT ON TABLE wf_internal.answers IS 'answers to open calls, not yet taken';
 
 SELECT pg_catalog.pg_extension_config_dump('wf_internal.answers', '');

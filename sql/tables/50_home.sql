@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- Who runs these rows? installation is made by CREATE EXTENSION and never dumped; home is dumped and names the
 -- installation (and database) whose workers may run what is here. A restored dump or a database made from a template
 -- brings home along but not its installation: workers see the difference and leave the rows alone until wf_adopt().

@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- What is not to run for now: one run, the runs of a workflow, or all. A turn that finds its run paused leaves a row in
 -- parked in place of its hint in ready; whoever lifts the pause moves those rows back. So a paused run costs no look, and
 -- where nothing is paused nothing is asked: executors remember the pauses and read them again only when a number in shared
@@ -43,6 +44,8 @@ CREATE TABLE wf_internal.actions (
     reason      text,
     detail      jsonb
 );
+-- What was done to one run, in its timeline.
+CREATE INDEX actions_run ON wf_internal.actions (run_id, seq) WHERE run_id IS NOT NULL;
 COMMENT ON TABLE wf_internal.actions IS 'what operators have done to instances';
 
 SELECT pg_catalog.pg_extension_config_dump('wf_internal.pauses', '');

@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- What was seen of a version of a workflow function while it ran: relations that it reads outside of steps. Recorded once,
 -- so that it is pointed out once.
 CREATE TABLE wf_internal.remarks (

@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- Waits for signals that are open: what is waited for, until when, and what the answer must be like. Inserted where a wait
 -- begins and deleted where it ends, both by the executor that holds the run's lock: so the table is as large as what is
 -- waited for now, however many runs have ended. Whoever sends a signal finds here what it must fit.

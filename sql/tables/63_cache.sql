@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- Results of steps that other steps of the same owner may take for theirs: see the cache_key of wf_step.
 -- Whoever writes here holds a lock that it has got without waiting (cache_lock.sql), so no step waits for another's entry.
 CREATE TABLE wf_internal.cache (

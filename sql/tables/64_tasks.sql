@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- Work for workers outside of the server, and queues of it. A call of a workflow (wf_task) is a row here; a worker claims it
 -- with a lease and says how it has ended, which is the call's answer.
 
@@ -49,7 +50,7 @@ CREATE TABLE wf_internal.tasks (
     details     jsonb,                          -- of the last heartbeat
     error       jsonb,                          -- of the last attempt that has failed
     PRIMARY KEY (run_id, n)
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_limit = 2000);
 COMMENT ON TABLE wf_internal.tasks IS 'calls that workers outside of the server answer';
 
 -- Places in queues: what waits and what runs; others are not here. The primary key is exactly the WHERE and ORDER BY of those
@@ -68,7 +69,7 @@ CREATE TABLE wf_internal.task_queue (
     inside      boolean     NOT NULL,
     key         text        COLLATE "C" NOT NULL, -- '': none
     PRIMARY KEY (queue_id, running, inside, priority, key, seq)
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 COMMENT ON TABLE wf_internal.task_queue IS 'tasks, steps and runs that wait in queues, and those that run';
 
 -- How many of a key run.

@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- Steps that are not transactional run in no transaction of ours: while one runs, its branch has the status 'running' and a row
 -- here, and the process a note in shared memory. A row whose process is not there any more is an attempt that was lost. Few
 -- rows, each for the time of one attempt.

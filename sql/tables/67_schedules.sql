@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- What starts a workflow again and again, or once, at its times ("ticks"). One tick is kept ahead, as a row in timers whose
 -- run_id is the schedule's and whose n is -3; the scheduler moves it to ready, and an executor of the owner acts on it under
 -- the row's lock: it inserts the run and sets the next tick in one transaction, so that no crash and no second process makes

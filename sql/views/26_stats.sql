@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- What was counted of each workflow. The functions show what the caller may see. Neither view reads what has ended.
 
 -- The planner leaves the count of instances in flight out of a query that does not ask for it.

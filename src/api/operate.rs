@@ -5,9 +5,10 @@ use serde_json::json;
 use crate::engine::batch::{self, Commits};
 use crate::engine::calls;
 use crate::error::Error;
-use crate::hub::{hints, slots};
+use crate::hub::{hints, slots, wal};
 use crate::pg::fmgr::{Args, Return, role_name, sql_function};
 use crate::pg::{Json, process, scope, txn};
+use crate::settings;
 
 /// Refuses a function that runs workflows where it is called, unless that is a session of the role that they are of.
 pub(super) fn require_own_session(function: &'static str) -> Result<(), Error> {
@@ -59,6 +60,9 @@ fn facts(_: Args) -> Result<Return, Error> {
         "preloaded": slots::available(),
         "launcher": slots.iter().any(|slot| slot.kind == slots::Kind::Launcher),
         "workers": workers,
+        "wal_bytes": wal::of(process::my_database()),
+        "purge": settings::background_purge(),
+        "retention": settings::retention(),
     });
     Ok(Return::json(Some(&Json::from_value(&facts))))
 }

@@ -9,7 +9,7 @@ use crate::engine::{cache, limits, logs, metrics};
 use crate::error::Error;
 use crate::hub::metrics::Event;
 use crate::hub::slots;
-use crate::pg::{Json, PgError, Timestamp, clock, interrupt};
+use crate::pg::{Json, PgError, Timestamp, clock, fault, interrupt};
 use crate::store::inbox;
 use crate::store::logs::Place;
 use crate::store::runs::Status;
@@ -200,7 +200,7 @@ impl Turn {
                         let error = limits::step_timeout(code, spec, name, number, begun, Some(&error));
                         (StepStatus::Failed, Json::from_value(&error.to_json()), None)
                     } else {
-                        (StepStatus::Retrying, Json::from_value(&error.to_json()), Some(due))
+                        (StepStatus::Retrying, step::passing_error(code, spec, &error), Some(due))
                     }
                 }
                 Verdict::Fail => (StepStatus::Failed, Json::from_value(&error.to_json()), None),
@@ -311,6 +311,7 @@ impl Turn {
     ) -> i32 {
         self.wrote = true;
         let now = clock();
+        fault("recording");
         match index {
             Some(position) => {
                 history.settle(position, now, |row| {

@@ -17,9 +17,9 @@ use crate::engine::step::{self, Attempt, StepSpec};
 use crate::engine::turn::{End, Ended, Terms, Turn, cancellation};
 use crate::engine::{cache, limits, metrics, rehearsal, seats, send};
 use crate::error::Error;
-use crate::hub::hints;
 use crate::hub::metrics::Event;
-use crate::pg::{Json, PgError, Timestamp, clock};
+use crate::hub::{hands, hints};
+use crate::pg::{Json, PgError, Timestamp, clock, fault};
 use crate::store::branches::{self, LockedBranch, Outcome};
 use crate::store::logs::Place;
 use crate::store::places::Units;
@@ -31,6 +31,7 @@ use crate::store::{answers, ready, timers};
 pub(crate) fn take(locked: &LockedBranch, run: Locked, terms: Terms, recall: &Rc<Recall>) -> Ended {
     let now = clock();
     let mut turn = Turn::new(run, terms, Rc::clone(recall), now);
+    hands::hold(turn.run.run_id, &locked.name);
     let end = if locked.running {
         turn.found_running(locked)
     } else if !locked.open || locked.due_at.is_some_and(|due| due > now) {
@@ -200,20 +201,20 @@ impl Turn {
                 }
                 Verdict::Retry(delay) => {
                     metrics::note(&self.run, Event::StepRetried);
-                    self.retry_branch(locked, &error, started, delay)
+                    self.retry_branch(locked, &step::passing_error(code, spec, &error), started, delay)
                 }
                 Verdict::Fail => self.end_branch(locked, StepStatus::Failed, None, Some(&error), started),
             },
         }
     }
 
-    fn retry_branch(&mut self, locked: &LockedBranch, error: &PgError, started: Timestamp, delay: i64) -> End {
+    fn retry_branch(&mut self, locked: &LockedBranch, error: &Json, started: Timestamp, delay: i64) -> End {
         let due = clock().saturating_add(delay);
         let outcome = Outcome {
             status: StepStatus::Retrying.name(),
             attempt: locked.attempt + 1,
             result: None,
-            error: Some(&Json::from_value(&error.to_json())),
+            error: Some(error),
             started_at: locked.started_at.unwrap_or(started),
             finished_at: None,
             due_at: Some(due),
@@ -223,6 +224,7 @@ impl Turn {
         seats::end_attempt(locked, &self.run);
         timers::insert_branch(due, locked.branch, self.run.owner, i32::from(self.run.priority));
         hints::timer(due);
+        fault("branch-retried");
         End::Settled
     }
 
@@ -249,6 +251,7 @@ impl Turn {
         let branch = locked.branch;
         answers::give(branch.run_id, branch.n, branch.item, status.name(), None, None);
         send::tell(branch.run_id, self.run.owner, self.run.priority);
+        fault("branch-ended");
         End::Settled
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use pg_workflow_core::lint::{self, Finding, Read, Severity, Target};
 use pg_workflow_core::target::is_name;
 
-use crate::engine::{define, target};
+use crate::engine::{authority, define, target};
 use crate::error::Error;
 use crate::pg::{Oid, PgError, catalog, scope, spi, txn};
 use crate::store::functions::{self, Body, Function};
@@ -52,6 +52,14 @@ pub(crate) fn check(name: &str) -> Result<Vec<Finding>, Error> {
     Ok(findings)
 }
 
+/// The source of a workflow function that is given as for [`check`], if it is one that can be read.
+pub(crate) fn source(name: &str) -> Result<Option<String>, Error> {
+    let (oid, function) = find(name, scope::current_user())?;
+    let body = scope::as_engine(|| functions::body(oid)).filter(|_| !function.is_special);
+    let body = body.ok_or_else(|| Error::NoSuchFunction(name.to_owned()))?;
+    Ok(matches!(body.language.as_str(), "plpgsql" | "sql").then_some(body.source))
+}
+
 fn find(name: &str, role: Oid) -> Result<(Oid, Function), Error> {
     let named = scope::as_engine(|| definitions::named(name, role));
     let name = named.map_or_else(|| name.to_owned(), |(function, _)| function);
@@ -84,6 +92,7 @@ fn has_unnamed(function: &Function) -> bool {
 pub(crate) fn check_startable(workflow: &str) -> Result<(), Error> {
     let role = scope::current_user();
     define::check_owner(role)?;
+    authority::check_use(role)?;
     let named = scope::as_engine(|| definitions::named(workflow, role));
     let name = named.map_or_else(|| workflow.to_owned(), |(function, _)| function);
     let candidates = target::candidates(&name);

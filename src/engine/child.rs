@@ -11,7 +11,7 @@ use crate::engine::turn::Turn;
 use crate::engine::{send, trace};
 use crate::error::Error;
 use crate::hub::hints;
-use crate::pg::{Interval, Json, PgError, clock, scope, txn};
+use crate::pg::{Interval, Json, PgError, clock, fault, scope, txn};
 use crate::store::inbox;
 use crate::store::runs::{self, Locked, Parent};
 use crate::store::steps::Kind;
@@ -120,6 +120,7 @@ impl Turn {
                     Error::TooDeep(MAX_DEPTH).throw();
                 }
                 start::start_child(start, parent, depth).unwrap_or_else(|error| error.throw());
+                fault("child-started");
             };
             trace::within(trace, || txn::subtransaction(start))
         })

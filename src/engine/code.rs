@@ -88,9 +88,9 @@ pub(crate) fn is_current(definition: &Definition) -> bool {
 
 /// Drops the restored function of a version that no definition is left of.
 pub(crate) fn forget(definition: &Definition) {
-    let copy = copy_name(definition);
     functions::lock_versions();
-    if functions::lookup(VERSIONS, &copy, &definition.args).is_some() {
+    let (copy, found) = copy_of(definition, definition.function_owner);
+    if found.is_some() {
         let signature = copy_signature(definition, &copy);
         run_ddl(&format!("ALTER EXTENSION pg_workflow DROP ROUTINE {signature}"));
         run_ddl(&format!("DROP ROUTINE {signature}"));
@@ -114,26 +114,35 @@ fn pinned(definition: &Definition, owner: Oid) -> Result<Function, PgError> {
     {
         return Err(Error::NoExecute(current.signature).into());
     }
-    let copy = copy_name(definition);
     // One process at a time makes a copy or grants on it, until it commits; the lock is taken only where the catalogue is
     // to be changed.
-    let look = || functions::lookup(VERSIONS, &copy, &definition.args).and_then(|oid| functions::get(oid, owner));
-    if let Some(function) = look().filter(|function| function.executable) {
-        return Ok(function);
+    let look = || copy_of(definition, owner);
+    let ready = |found: Option<Function>| found.filter(|function| function.executable);
+    let found = match ready(look().1) {
+        Some(function) => Some(function),
+        None => {
+            functions::lock_versions();
+            if let (copy, None) = look() {
+                restore(definition, &copy)?;
+            }
+            let (copy, found) = look();
+            // The owner had the privilege when the instance was started.
+            if found.is_some_and(|function| !function.executable) {
+                run_ddl(&format!(
+                    "GRANT EXECUTE ON ROUTINE {} TO {}",
+                    copy_signature(definition, &copy),
+                    catalog::quote_identifier(&role_name(owner))
+                ));
+            }
+            look().1
+        }
+    };
+    let function = found.ok_or_else(|| lost(definition, "It is not there after its creation.".to_owned()))?;
+    if is_unaltered(definition, &function) {
+        Ok(function)
+    } else {
+        Err(lost(definition, format!("{} was altered.", function.signature)).into())
     }
-    functions::lock_versions();
-    if look().is_none() {
-        restore(definition, &copy)?;
-    }
-    // The owner had the privilege when the instance was started.
-    if !look().is_some_and(|function| function.executable) {
-        run_ddl(&format!(
-            "GRANT EXECUTE ON ROUTINE {} TO {}",
-            copy_signature(definition, &copy),
-            catalog::quote_identifier(&role_name(owner))
-        ));
-    }
-    look().ok_or_else(|| lost(definition, "It is not there after its creation.".to_owned()).into())
 }
 
 fn lost(definition: &Definition, detail: String) -> Error {
@@ -144,8 +153,39 @@ fn lost(definition: &Definition, detail: String) -> Error {
     }
 }
 
-fn copy_name(definition: &Definition) -> String {
-    format!("v_{}", definition.md5)
+/// Name of the copy, and the copy as `role` may use it if it is there. Equal code of two owners has two: a copy may be
+/// SECURITY DEFINER.
+fn copy_of(definition: &Definition, role: Oid) -> (String, Option<Function>) {
+    let look =
+        |name: &str| functions::lookup(VERSIONS, name, &definition.args).and_then(|oid| functions::get(oid, role));
+    let plain = format!("v_{}", definition.md5);
+    match look(&plain) {
+        Some(other) if other.owner != definition.function_owner => {
+            let own = format!("{plain}_{}", definition.function_owner.to_u32());
+            let found = look(&own);
+            (own, found)
+        }
+        found => (plain, found),
+    }
+}
+
+/// False if the owner of a copy has changed what its names mean or with whose privileges it runs, by ALTER FUNCTION: what
+/// stands before the body. (The body cannot be altered, and one that is kept parsed may be printed differently.)
+fn is_unaltered(definition: &Definition, copy: &Function) -> bool {
+    fn head(source: &str, schema: &str, name: &str) -> Option<String> {
+        let (_, rest) = source.split_once(&format!(
+            "{}.{}(",
+            catalog::quote_identifier(schema),
+            catalog::quote_identifier(name)
+        ))?;
+        let body = ["\nAS ", "\nBEGIN ATOMIC", "\nRETURN "];
+        let end = body.iter().filter_map(|begin| rest.find(begin)).min()?;
+        Some(rest[..end].to_owned())
+    }
+    let printed = functions::lookup(&copy.schema, &copy.name, &copy.args).and_then(functions::source);
+    copy.owner == definition.function_owner
+        && printed.and_then(|(source, _)| head(&source, &copy.schema, &copy.name))
+            == head(&definition.source, &definition.schema, &definition.function)
 }
 
 fn copy_signature(definition: &Definition, copy: &str) -> String {

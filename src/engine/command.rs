@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::hub::{hints, slots};
 use crate::pg::errdata::{self, QUERY_CANCELED};
 use crate::pg::messages::Captured;
-use crate::pg::{Json, PgError, Timestamp, clock, guard, interrupt, scope, top_level, txn};
+use crate::pg::{Json, PgError, Timestamp, clock, fault, guard, interrupt, scope, top_level, txn};
 use crate::store::branches::{self, Branch, LockedBranch};
 use crate::store::steps::StepStatus;
 use crate::store::{commands, ready};
@@ -96,6 +96,7 @@ impl Turn {
             slots::drop_command(false);
             return Begin::Left(End::Settled);
         }
+        fault("command-begins");
         self.recall.launch(Command {
             branch,
             deadline: self.run.deadline,
@@ -138,6 +139,7 @@ impl Command {
         if let Some(limit) = bounds.nearest() {
             interrupt::arm(limit);
         }
+        fault("command-begun");
         let (ran, raised) = logs::capture(|| {
             send::uncollected(|| {
                 calls::acting(|| {
@@ -154,6 +156,7 @@ impl Command {
         });
         let fired = interrupt::disarm();
         interrupt::shield();
+        fault("command-ran");
         let fit = top_level::reset_session()
             .inspect_err(|error| errdata::log(error.clone()))
             .is_ok();
@@ -182,6 +185,7 @@ impl Command {
             errdata::log(error);
             false
         });
+        fault("command-recorded");
         slots::drop_command(abandoned);
         slots::set_unoccupied();
         true

@@ -23,6 +23,7 @@ pub(crate) fn complete(
     reason: Option<&str>,
 ) -> Result<String, Error> {
     step::check_size(Some(result), || "result of the call".to_owned())?;
+    actions::check_reason(reason)?;
     let caller = scope::current_user();
     scope::as_engine(|| {
         let run_id = find(id, caller)?.run_id;
@@ -61,8 +62,10 @@ pub(crate) fn complete(
             id,
             owner: run.owner,
         };
-        let detail = json!({ "n": call.n, "kind": call.kind.name(), "step": call.name, "result": result.to_value() });
-        actions::record(action, caller, Some(subject), reason, Some(&detail));
+        let detail = json!({ "n": call.n, "kind": call.kind.name(), "step": call.name });
+        let result = Json::object(&[("result", Some(result.to_text()))]);
+        let detail = Json::from_value(&detail).merge(&result);
+        actions::record_json(action, caller, Some(subject), reason, Some(detail));
         Ok(call.name)
     })
 }

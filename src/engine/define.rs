@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use pg_workflow_core::options::WorkflowOptions;
 
-use crate::engine::{calls, target};
+use crate::engine::{authority, calls, target};
 use crate::error::Error;
 use crate::pg::{Json, Oid, catalog, scope};
 use crate::store::definitions::{self, Definition};
@@ -156,6 +156,8 @@ pub(crate) fn check_owner(role: Oid) -> Result<(), Error> {
 
 /// Gives a workflow a name and options; returns the version of its code.
 pub(crate) fn define(name: &str, function: &str, options: &Json) -> Result<i32, Error> {
+    let role = scope::current_user();
+    authority::check_use(role)?;
     WorkflowOptions::from_json(&options.to_value(), &calls::duration)?;
     let candidates = target::candidates(function);
     let found = match candidates.as_slice() {
@@ -180,7 +182,6 @@ pub(crate) fn define(name: &str, function: &str, options: &Json) -> Result<i32, 
         catalog::quote_identifier(&found.schema),
         catalog::quote_identifier(&found.name)
     );
-    let role = scope::current_user();
     scope::as_engine(|| definitions::define(name, role, &qualified, options));
     Ok(resolved.version)
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::engine::actions::{self, Subject};
 use crate::engine::send::find;
 use crate::engine::start::check_text;
-use crate::engine::{define, metrics, step, target};
+use crate::engine::{authority, define, metrics, step, target};
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Json, Oid, RunId, clock, guard, scope, txn};
@@ -43,6 +43,7 @@ pub(crate) fn fork(fork: &Fork) -> Result<String, Error> {
     scope::as_engine(|| {
         let origin = find(&fork.id, caller)?;
         define::check_owner(origin.owner)?;
+        authority::check_use(origin.owner)?;
         let n = place(&fork.id, &fork.at, origin.run_id)?;
         // Held, so that the version of both is not purged before this is committed.
         let def_id = operations::definition(origin.run_id).ok_or_else(|| Error::UnknownInstance(fork.id.clone()))?;

@@ -25,7 +25,7 @@ use crate::engine::step::Attempt;
 use crate::engine::turn::Turn;
 use crate::engine::{calls, pause, send, target};
 use crate::hub::{hints, slots};
-use crate::pg::{PgError, clock, guard, interrupt, process, scope, txn};
+use crate::pg::{PgError, clock, fault, guard, interrupt, process, scope, txn};
 use crate::store::logs::Place;
 use crate::store::{ready, runs};
 
@@ -293,6 +293,7 @@ impl Turn {
         });
         let begun = clock();
         scope::across_commit(txn::commit_and_chain).unwrap_or_else(|error| guard::throw(error));
+        fault("committed-in-place");
         self.commits += 1;
         self.recall.note_commit();
         self.wrote = false;

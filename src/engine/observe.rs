@@ -1,7 +1,8 @@
 //! Looking at a run from outside: its status, its values, its result.
 
-use crate::engine::send::find;
-use crate::engine::start::check_access;
+use serde_json::json;
+
+use crate::engine::authority::{self, Access};
 use crate::error::Error;
 use crate::hub::{hints, results, slots};
 use crate::pg::{Interval, Json, Oid, PgError, clock, guard, latch, scope, txn};
@@ -10,7 +11,7 @@ use crate::store::runs::{self, Brief, Found, Status};
 
 pub(crate) fn status(id: &str) -> Result<&'static str, Error> {
     let caller = scope::current_user();
-    let run = scope::as_engine(|| find(id, caller))?;
+    let run = scope::as_engine(|| authority::find(id, caller, Access::See))?;
     if run.status.is_open()
         && slots::list(crate::pg::process::my_database())
             .iter()
@@ -28,7 +29,7 @@ pub(crate) fn status(id: &str) -> Result<&'static str, Error> {
 pub(crate) fn get(id: &str, name: Option<&str>) -> Result<Option<Json>, Error> {
     let caller = scope::current_user();
     scope::as_engine(|| {
-        let run = find(id, caller)?;
+        let run = authority::find(id, caller, Access::See)?;
         Ok(match name {
             Some(name) => runs::published(run.run_id, name),
             None => runs::get(run.run_id).map(|whole| with_pause(&run, whole)),
@@ -42,16 +43,13 @@ fn with_pause(run: &Brief, whole: Json) -> Json {
         .filter(|()| run.status.is_open())
         .and_then(|()| pauses::of_run(run.run_id));
     let Some(pause) = pause else { return whole };
-    let mut value = whole.to_value();
-    value["status"] = "paused".into();
-    value["waiting_for"] = pause.into();
-    Json::from_value(&value)
+    whole.merge(&Json::from_value(&json!({ "status": "paused", "waiting_for": pause })))
 }
 
 /// The open or last run of an id with its values, if the caller may see it. As the engine.
 fn whole(id: &str, caller: Oid) -> Result<Found, Error> {
     let run = runs::by_id(id).ok_or_else(|| Error::UnknownInstance(id.to_owned()))?;
-    check_access(id, run.owner, caller)?;
+    authority::check(id, run.owner, caller, Access::See)?;
     Ok(run)
 }
 

@@ -5,15 +5,16 @@
 //! which the lifting waits before it looks for rows. Where the lifting came first, its transaction may still be open;
 //! then the run is set aside like one that another executor holds, and looked at again when that transaction ends.
 //!
-//! A run that a cancel was sent to is not held: it may have to clean up.
+//! A run that a cancel was sent to is not held: it may have to clean up. Unless it has crashed the server: see
+//! [`super::crash`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::json;
 
 use crate::engine::actions::{self, Subject};
+use crate::engine::authority::{self, Access};
 use crate::engine::recall::Recall;
-use crate::engine::send::find;
 use crate::engine::target;
 use crate::error::Error;
 use crate::hub::{self, hints};
@@ -22,7 +23,7 @@ use crate::pg::{Oid, RunId, clock, scope, txn};
 use crate::store::branches::Branch;
 use crate::store::pauses::{self, Scope};
 use crate::store::runs::Locked;
-use crate::store::{definitions, operations};
+use crate::store::{crashes, definitions, operations};
 
 /// What a process knows of the pauses that concern runs of its role.
 #[derive(Default)]
@@ -32,6 +33,8 @@ pub(super) struct Pauses {
     everything: Option<i64>,
     workflows: HashMap<String, i64>,
     runs: HashMap<RunId, i64>,
+    /// Those of `runs` that have crashed the server.
+    crashed: HashSet<RunId>,
     /// Workflows of definitions, which do not change.
     names: HashMap<i32, String>,
 }
@@ -48,6 +51,7 @@ impl Pauses {
             ..Self::default()
         };
         for pause in pauses::load(owner) {
+            self.crashed.extend(pause.run.filter(|_| pause.crashed));
             match (pause.run, pause.workflow) {
                 (Some(run), _) => drop(self.runs.insert(run, pause.pause_id)),
                 (None, Some(workflow)) => drop(self.workflows.insert(workflow, pause.pause_id)),
@@ -75,11 +79,12 @@ impl Pauses {
 
 /// The pause that keeps a run of this process' role from its turn. As the engine.
 pub(super) fn holding(run: &Locked, recall: &Recall) -> Option<i64> {
-    let pause = recall.pauses(|pauses| {
+    let (pause, crashed) = recall.pauses(|pauses| {
         pauses.refresh(run.owner);
-        pauses.of(run)
+        let crashed = pauses.crashed.contains(&run.run_id);
+        pauses.of(run).map(|pause| (pause, crashed))
     })?;
-    let cancelled = run.controlled || operations::was_cancelled(run.run_id);
+    let cancelled = !crashed && (run.controlled || operations::was_cancelled(run.run_id));
     (!cancelled).then_some(pause)
 }
 
@@ -172,9 +177,9 @@ struct Meant<'a> {
     words: String,
 }
 
-/// A workflow, or everything, is that of the caller's role, and a superuser's that of every role.
+/// A workflow, or everything, is that of the caller's role, and an operator's that of every role.
 fn find_out(what: &What, caller: Oid) -> Result<Meant<'_>, Error> {
-    let owner = (!scope::is_superuser(caller)).then_some(caller);
+    let owner = (!authority::operates_all(caller)).then_some(caller);
     let wide = |workflow, words| Meant {
         scope: Scope::Wide { owner, workflow },
         subject: None,
@@ -183,7 +188,7 @@ fn find_out(what: &What, caller: Oid) -> Result<Meant<'_>, Error> {
     };
     Ok(match what {
         What::Instance(id) => {
-            let run = find(id, caller)?;
+            let run = authority::find(id, caller, Access::Operate)?;
             let (run_id, owner) = (run.run_id, run.owner);
             Meant {
                 scope: Scope::Run { run_id, owner },
@@ -199,6 +204,7 @@ fn find_out(what: &What, caller: Oid) -> Result<Meant<'_>, Error> {
 
 /// Sets a pause; false if there is one, or the run has ended.
 pub(crate) fn pause(what: &What, reason: Option<&str>) -> Result<bool, Error> {
+    actions::check_reason(reason)?;
     let by = scope::current_user();
     if let What::Workflow(workflow) = what {
         let known = scope::as_engine(|| definitions::is_known(workflow, by));
@@ -220,7 +226,9 @@ pub(crate) fn pause(what: &What, reason: Option<&str>) -> Result<bool, Error> {
             reason,
             waiting_for: &words,
         };
-        if !meant.open || !pauses::insert(&pause) {
+        let set = meant.open
+            && (pauses::insert(&pause) || matches!(meant.scope, Scope::Run { run_id, .. } if crashes::keep(run_id)));
+        if !set {
             return Ok(false);
         }
         hints::paused();
@@ -231,6 +239,7 @@ pub(crate) fn pause(what: &What, reason: Option<&str>) -> Result<bool, Error> {
 
 /// Lifts a pause; false if there is none.
 pub(crate) fn resume(what: &What, reason: Option<&str>) -> Result<bool, Error> {
+    actions::check_reason(reason)?;
     if txn::one_snapshot() {
         // Hints that turns have parked meanwhile would not be seen, and be lost.
         return Err(Error::OneSnapshot("wf_resume"));
@@ -240,6 +249,9 @@ pub(crate) fn resume(what: &What, reason: Option<&str>) -> Result<bool, Error> {
         let meant = find_out(what, by)?;
         // Who finds the pause locked by this transaction looks again when it ends.
         hints::holding();
+        if let Scope::Run { run_id, .. } = meant.scope {
+            crashes::forget(run_id);
+        }
         let Some(pause) = pauses::lift(&meant.scope) else {
             return Ok(false);
         };

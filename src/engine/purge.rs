@@ -1,9 +1,9 @@
 //! Removing what has ended: runs with all that belongs to them, and versions of code that no run needs any more.
 
-use crate::engine::code;
+use crate::engine::{authority, code};
 use crate::error::Error;
 use crate::hub::hints;
-use crate::pg::{Interval, RunId, clock, errdata, scope, txn};
+use crate::pg::{Interval, RunId, clock, errdata, fault, scope, txn};
 use crate::store::{definitions, versions};
 
 /// Removes up to `max` runs that ended longer ago than `older_than`; returns how many.
@@ -30,11 +30,13 @@ pub(crate) fn purge(older_than: Interval, workflow: Option<&str>, max: i32) -> R
         if workflow.is_some_and(|name| !versions::is_known(name)) {
             return 0;
         }
-        let locked = versions::lock_finished(caller, workflow, before, max);
+        let all = authority::operates_all(caller);
+        let locked = versions::lock_finished(caller, all, workflow, before, max);
         if !locked.is_empty() {
             hints::holding();
         }
         let removed = versions::remove(&locked);
+        fault("purged");
         // Once for all batches.
         if locked.len() < max as usize {
             forget_versions();
@@ -50,7 +52,7 @@ pub(crate) fn forget(run: RunId) -> Result<bool, Error> {
     }
     let caller = scope::current_user();
     Ok(scope::as_engine(|| {
-        let locked = versions::lock_ended(caller, run);
+        let locked = versions::lock_ended(caller, authority::operates_all(caller), run);
         if !locked.is_empty() {
             hints::holding();
         }
@@ -64,7 +66,7 @@ pub(crate) fn forget(run: RunId) -> Result<bool, Error> {
 /// on it. If it remembered it from an earlier start, it began before the function was replaced: so first the version is
 /// retired, with a list of the transactions that run then, and it goes when these have ended. A retired one is not found
 /// again, even if the old code is put back.
-fn forget_versions() {
+pub(crate) fn forget_versions() {
     for old in versions::old() {
         // Whether it is used may take a look at all runs, where it is not.
         if old.in_doubt || (!old.retired && versions::is_used(&old)) {

@@ -4,11 +4,11 @@ use pg_workflow_core::trace::{TraceParent, span_id};
 
 use crate::engine::admission::{self, Room, Taken};
 use crate::engine::start::check_text;
-use crate::engine::{calls, report, task};
+use crate::engine::{authority, calls, report, task};
 use crate::error::Error;
 use crate::hub::{hints, pollers};
 use crate::pg::value::{random_uuid, timestamp_json};
-use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, guard, latch, process, scope, txn};
+use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, fault, guard, latch, process, scope, txn};
 use crate::store::pauses;
 use crate::store::places::{self, Place};
 use crate::store::queues::{self, Change};
@@ -56,6 +56,7 @@ pub(crate) fn set(name: &str, settings: &Settings) -> Result<(), Error> {
         }
     };
     let owner = scope::current_user();
+    authority::check_use(owner)?;
     let change = Change {
         max_running: settings.max_running,
         rate: settings.rate,
@@ -288,6 +289,7 @@ fn start(task: &mut Task, place: &Place, poll: &Poll, lease: i64, caller: Oid) {
     task.worker.clone_from(&poll.worker);
     task.worker_role = Some(caller);
     task::settle(task);
+    fault("task-claimed");
 }
 
 /// A claimed task as its worker gets it.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::engine::actions::{self, Subject};
-use crate::engine::send::find;
+use crate::engine::authority::{self, Access};
 use crate::engine::{map, task};
 use crate::error::Error;
 use crate::hub::hints;
@@ -16,16 +16,17 @@ use crate::store::{answers, branches, inbox, operations, pauses, ready, timers, 
 
 /// Opens the last run of an id again, at the call that it has failed at.
 pub(crate) fn retry(id: &str, reason: Option<&str>) -> Result<(), Error> {
+    actions::check_reason(reason)?;
     let caller = scope::current_user();
     scope::as_engine(|| {
-        let run_id = find(id, caller)?.run_id;
+        let run_id = authority::find(id, caller, Access::Operate)?.run_id;
         check(id, caller)?;
         operations::wait_lock(run_id);
         // Once more: another may have retried or started it during the wait.
         check(id, caller)?;
         let gone = || Error::UnknownInstance(id.to_owned());
         let run = runs::lock(&vec![run_id]).pop().ok_or_else(gone)?;
-        if find(id, caller)?.run_id != run_id {
+        if authority::find(id, caller, Access::Operate)?.run_id != run_id {
             return Err(gone());
         }
         hints::holding();
@@ -163,7 +164,7 @@ fn resume_begun(run: &Locked, call: Begun, now: Timestamp) {
 
 /// Refuses an id whose last run has not failed, or has undone what it had done.
 pub(super) fn check(id: &str, caller: crate::pg::Oid) -> Result<(), Error> {
-    let run = find(id, caller)?;
+    let run = authority::find(id, caller, Access::Operate)?;
     match run.status {
         Status::Failed | Status::Cancelled if operations::was_compensated(run.run_id) => {
             Err(Error::Compensated(id.to_owned()))

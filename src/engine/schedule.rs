@@ -14,8 +14,8 @@ use serde_json::Value;
 use pg_workflow_core::target::is_name;
 use pg_workflow_core::ticks::{self, CatchUp, stamp};
 
-use crate::engine::define;
 use crate::engine::start::{PRIORITIES, check_text};
+use crate::engine::{authority, define};
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::fmgr::role_name;
@@ -65,12 +65,13 @@ pub(crate) fn set(name: &str, change: &Change) -> Result<Option<Timestamp>, Erro
     check_text("name", name, MAX_NAME)?;
     let owner = scope::current_user();
     define::check_owner(owner)?;
+    authority::check_use(owner)?;
     let now = clock();
     let (mut row, is_new) = scope::as_engine(|| {
         let id = RunId::generate();
         let is_new = schedules::insert(id, name, owner, now);
         home::claim();
-        let found = || schedules::find(name, owner, Some(owner)).into_iter().next();
+        let found = || schedules::find(name, owner, false, Some(owner)).into_iter().next();
         let id = if is_new { Some(id) } else { found().map(|(id, _)| id) };
         let row = id.and_then(schedules::lock);
         row.map(|row| (row, is_new))
@@ -100,7 +101,8 @@ pub(crate) fn set(name: &str, change: &Change) -> Result<Option<Timestamp>, Erro
 /// `wf_alter_schedule`: changes a schedule; returns its next time, as far as it is known.
 pub(crate) fn alter(name: &str, owner: Option<Oid>, change: &Change) -> Result<Option<Timestamp>, Error> {
     let caller = scope::current_user();
-    let mut row = scope::as_engine(|| find_locked(name, caller, owner))?;
+    let all = change.only_pauses() && authority::operates_all(caller);
+    let mut row = scope::as_engine(|| find_locked(name, caller, all, owner))?;
     if change.names_code() && row.owner != caller {
         return Err(Error::OwnersSchedule(name.to_owned()));
     }
@@ -114,7 +116,7 @@ pub(crate) fn alter(name: &str, owner: Option<Oid>, change: &Change) -> Result<O
 pub(crate) fn unset(name: &str, owner: Option<Oid>) -> Result<bool, Error> {
     let caller = scope::current_user();
     scope::as_engine(|| {
-        let row = match find_locked(name, caller, owner) {
+        let row = match find_locked(name, caller, false, owner) {
             Err(Error::UnknownSchedule(_)) => return Ok(false),
             found => found?,
         };
@@ -130,7 +132,7 @@ pub(crate) fn unset(name: &str, owner: Option<Oid>) -> Result<bool, Error> {
 pub(crate) fn run_now(name: &str, owner: Option<Oid>) -> Result<String, Error> {
     let caller = scope::current_user();
     scope::as_engine(|| {
-        let mut row = find_locked(name, caller, owner)?;
+        let mut row = find_locked(name, caller, false, owner)?;
         let now = clock();
         let asked = *row.asked_at.get_or_insert(now);
         // Not in place of the one that it has: by an executor of the owner's.
@@ -156,7 +158,9 @@ pub(crate) fn preview(
     }
     let caller = scope::current_user();
     let known = scope::as_engine(|| {
-        let (id, _) = schedules::find(text, caller, None).into_iter().next()?;
+        let (id, _) = schedules::find(text, caller, authority::sees_all(caller), None)
+            .into_iter()
+            .next()?;
         schedules::get(id)
     });
     let times = if let Some(row) = known {
@@ -188,9 +192,9 @@ pub(crate) fn preview(
     Ok(found)
 }
 
-/// The one schedule of a name that a role may control, locked.
-fn find_locked(name: &str, caller: Oid, owner: Option<Oid>) -> Result<Schedule, Error> {
-    let found = schedules::find(name, caller, owner);
+/// The one schedule of a name that a role may control, or of `all`, locked.
+fn find_locked(name: &str, caller: Oid, all: bool, owner: Option<Oid>) -> Result<Schedule, Error> {
+    let found = schedules::find(name, caller, all, owner);
     let unknown = || Error::UnknownSchedule(name.to_owned());
     let id = match found.as_slice() {
         [] => return Err(unknown()),

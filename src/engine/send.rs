@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::engine::actions::{self, Subject};
-use crate::engine::start::{check_access, check_text};
-use crate::engine::{admission, ask, calls, step};
+use crate::engine::authority::{self, Access};
+use crate::engine::start::check_text;
+use crate::engine::{admission, ask, calls, step, turn};
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Json, Oid, RunId, clock, scope};
@@ -14,11 +15,9 @@ use crate::store::{inbox, ready};
 
 pub(super) const MAX_NAME: usize = 1024;
 
-/// The open or last run of an id that the caller may control. As the engine.
+/// The open or last run of an id whose owner's privileges the caller has. As the engine.
 pub(crate) fn find(id: &str, caller: Oid) -> Result<Brief, Error> {
-    let run = runs::find(id).ok_or_else(|| Error::UnknownInstance(id.to_owned()))?;
-    check_access(id, run.owner, caller)?;
-    Ok(run)
+    authority::find(id, caller, Access::Own)
 }
 
 /// Keeps a signal for the open run of an id; false if its key was sent before.
@@ -49,11 +48,15 @@ pub(crate) fn signal(id: &str, name: &str, payload: &Json, key: Option<&str>) ->
 
 /// Asks for the end of the open run of an id; false if it has ended already.
 pub(crate) fn cancel(id: &str, reason: Option<&str>) -> Result<bool, Error> {
+    actions::check_reason(reason)?;
     let caller = scope::current_user();
     scope::as_engine(|| {
-        let run = find(id, caller)?;
+        let run = authority::find(id, caller, Access::Operate)?;
         if !run.status.is_open() {
             return Ok(false);
+        }
+        if !scope::role_exists(run.owner) {
+            return end_orphan(id, &run, caller, reason).map(|()| true);
         }
         inbox::ask(run.run_id, inbox::Action::Cancel, reason, clock(), caller);
         let (run_id, owner) = (run.run_id, run.owner);
@@ -62,6 +65,19 @@ pub(crate) fn cancel(id: &str, reason: Option<&str>) -> Result<bool, Error> {
         wake(&run);
         Ok(true)
     })
+}
+
+/// Ends a run whose owner was dropped, since no process can become that role to tell it. As the engine.
+fn end_orphan(id: &str, run: &Brief, caller: Oid, reason: Option<&str>) -> Result<(), Error> {
+    let (run_id, owner) = (run.run_id, run.owner);
+    // The role's last executor may be at it.
+    hints::holding();
+    let locked = runs::lock(&vec![run_id]);
+    let locked = locked.first().ok_or_else(|| Error::Busy(id.to_owned()))?;
+    turn::give_up(locked, &Error::OwnerDropped(id.to_owned()).into());
+    ready::forget(owner);
+    actions::record("cancel", caller, Some(Subject { run_id, id, owner }), reason, None);
+    Ok(())
 }
 
 /// Whom the units of work of an executor's batch have something for, with owner and priority.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::engine::actions::{self, Subject};
 use crate::engine::recall::Recall;
@@ -100,14 +100,14 @@ fn advance(id: &str, found: &Brief) -> Result<Json, Error> {
     let detail = json!({ "n": call.map(|row| row.n), "step": call.map(|row| &row.name) });
     actions::record("step", found.owner, Some(subject), None, Some(&detail));
     let run = runs::by_id(id).ok_or_else(|| Error::UnknownInstance(id.to_owned()))?;
-    let plain = |json: &Option<Json>| json.as_ref().map(Json::to_value);
-    Ok(Json::from_value(&json!({
-        "call": call.map(describe),
-        "status": run.status.name(),
-        "waiting_for": run.waiting_for,
-        "result": plain(&run.result),
-        "error": plain(&run.error),
-    })))
+    let call = call.map_or_else(Json::null, describe);
+    let told = json!({ "status": run.status.name(), "waiting_for": run.waiting_for });
+    Ok(Json::object(&[
+        ("call", Some(call.to_text())),
+        ("result", Some(plain(&run.result))),
+        ("error", Some(plain(&run.error))),
+    ])
+    .merge(&Json::from_value(&told)))
 }
 
 /// The last call that is new, or has changed.
@@ -121,15 +121,19 @@ fn changed<'a>(before: &[StepRow], after: &'a [StepRow]) -> Option<&'a StepRow> 
         .map(|(_, row)| row)
 }
 
-fn describe(row: &StepRow) -> Value {
-    let plain = |json: &Option<Json>| json.as_ref().map(Json::to_value);
-    json!({
+/// A user's value as it is.
+fn plain(value: &Option<Json>) -> String {
+    value.as_ref().map_or_else(|| "null".to_owned(), Json::to_text)
+}
+
+fn describe(row: &StepRow) -> Json {
+    let told = json!({
         "n": row.n,
         "kind": row.kind.name(),
         "name": row.name,
         "status": row.status.name(),
         "attempt": row.attempt,
-        "result": plain(&row.result),
-        "error": plain(&row.error),
-    })
+    });
+    Json::object(&[("result", Some(plain(&row.result))), ("error", Some(plain(&row.error)))])
+        .merge(&Json::from_value(&told))
 }

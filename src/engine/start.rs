@@ -1,10 +1,10 @@
 //! Starting a workflow.
 
 use crate::engine::seats::{self, Seat};
-use crate::engine::{backlog, calls, define, metrics, step, trace};
+use crate::engine::{authority, backlog, calls, define, metrics, step, trace};
 use crate::error::Error;
 use crate::hub::hints;
-use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, scope};
+use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, fault, scope};
 use crate::store::runs::{self, Found, Locked, NewRun, Parent};
 use crate::store::{dedup, operations, places, queues, ready, timers};
 
@@ -175,6 +175,10 @@ fn insert(start: Start, queueing: Option<&Queueing>, parent: Option<Parent>, dep
     }
     step::check_size(Some(&start.input), || "input of the workflow".to_owned())?;
     define::check_owner(owner)?;
+    // What is in flight goes to its end, with its children.
+    if parent.is_none_or(|parent| parent.n == timers::SCHEDULE) {
+        authority::check_use(owner)?;
+    }
     let trace = trace::current()?;
     let resolved = define::resolve(&start.workflow, &start.input)?;
 
@@ -235,7 +239,9 @@ fn insert(start: Start, queueing: Option<&Queueing>, parent: Option<Parent>, dep
             let Some(existing) = runs::by_id(&id) else { continue };
             let anew = matches!(start.on_conflict, OnConflict::StartNew | OnConflict::Anew);
             if anew && !existing.status.is_open() {
-                check_access(&id, existing.owner, owner)?;
+                if !scope::has_privileges_of(owner, existing.owner) {
+                    return Err(taken(&id));
+                }
                 // Unless it is just being retried, or has been purged.
                 run.seq = if operations::stays_closed(existing.run_id) {
                     existing.seq + 1
@@ -254,23 +260,23 @@ fn insert(start: Start, queueing: Option<&Queueing>, parent: Option<Parent>, dep
         }
         make_ready(&run, seat.as_ref());
         metrics::started(run.def_id, owner, &start.workflow);
+        fault("started");
         Ok(id.clone())
     })
 }
 
 /// Starting the same again is starting once; anything else under the same id is a mistake of the caller's.
 fn check_same(id: &str, existing: &Found, start: &Start, function: &str, caller: Oid) -> Result<(), Error> {
-    let own = check_access(id, existing.owner, caller).is_ok();
+    if !scope::has_privileges_of(caller, existing.owner) {
+        return Err(taken(id));
+    }
     let exists = |detail: String| {
         Err(Error::InstanceExists {
             id: id.to_owned(),
             detail,
-            own,
+            own: true,
         })
     };
-    if !own {
-        return exists("It belongs to another role.".to_owned());
-    }
     if matches!(start.on_conflict, OnConflict::Fail | OnConflict::Anew) {
         return exists(format!("Its status is {}.", existing.status.name()));
     }
@@ -283,12 +289,12 @@ fn check_same(id: &str, existing: &Found, start: &Start, function: &str, caller:
     Ok(())
 }
 
-/// Refuses a caller who has not the privileges of the instance's owner.
-pub(crate) fn check_access(id: &str, owner: Oid, caller: Oid) -> Result<(), Error> {
-    if scope::has_privileges_of(caller, owner) {
-        Ok(())
-    } else {
-        Err(Error::NotYours(id.to_owned()))
+/// All that a stranger learns of an id: that it is in use.
+fn taken(id: &str) -> Error {
+    Error::InstanceExists {
+        id: id.to_owned(),
+        detail: "It belongs to another role.".to_owned(),
+        own: false,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::engine::{calls, limits, target, trace};
 use crate::error::Error;
 use crate::hub::slots;
 use crate::pg::errdata::{QUERY_CANCELED, pack, unpack};
-use crate::pg::{Json, PgError, Timestamp, clock, guard, interrupt, scope, txn, value};
+use crate::pg::{Json, PgError, Timestamp, clock, fault, guard, interrupt, scope, txn, value};
 use crate::settings;
 use crate::store::runs::Locked;
 
@@ -103,6 +103,7 @@ pub(crate) fn attempt(
 ) -> Attempt {
     let bounds = Bounds::new(run.deadline, code, spec, until, company.patience);
 
+    fault("step");
     let (result, fired) = calls::acting(|| {
         scope::as_owner(run.owner, &code.search_path, || {
             if let Some(limit) = bounds.nearest() {
@@ -112,6 +113,7 @@ pub(crate) fn attempt(
             // its step's effects behind.
             let run = || {
                 let result = target::run(&spec.target, &spec.input);
+                fault("step-run");
                 if interrupt::has_fired() {
                     guard::throw(PgError::new(QUERY_CANCELED, "step has swallowed its interruption"));
                 }
@@ -124,6 +126,7 @@ pub(crate) fn attempt(
         })
     });
 
+    fault("step-done");
     match result {
         Ok(result) => Attempt::Done(Done { result, origin: None }),
         Err(error) if error.sqlstate == QUERY_CANCELED => {
@@ -197,12 +200,24 @@ impl Bounds {
 
 /// Decides what becomes of attempt number `attempt`.
 pub(crate) fn verdict(code: &Code, spec: &StepSpec, attempt: i32, error: &PgError) -> Verdict {
+    policy(code, spec).decide(attempt.unsigned_abs(), &unpack(error.sqlstate), chance())
+}
+
+fn policy(code: &Code, spec: &StepSpec) -> RetryPolicy {
     let mut default = RetryPolicy::default();
     if !spec.transactional {
         default.retry_on.push(LOST.to_owned());
     }
-    let policy = spec.retry.as_ref().or(code.options.retry.as_ref()).unwrap_or(&default);
-    policy.decide(attempt.unsigned_abs(), &unpack(error.sqlstate), chance())
+    let policy = spec.retry.as_ref().or(code.options.retry.as_ref());
+    policy.cloned().unwrap_or(default)
+}
+
+/// The error of an attempt behind which another is to come, and how many there may be in all (0: any number): for who looks
+/// at the step while it waits.
+pub(super) fn passing_error(code: &Code, spec: &StepSpec, error: &PgError) -> Json {
+    let mut value = error.to_json();
+    value["max_attempts"] = policy(code, spec).max_attempts.into();
+    Json::from_value(&value)
 }
 
 /// A random number for jitter; always the same on a simulated clock, so that the same test gives the same times.

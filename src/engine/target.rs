@@ -71,7 +71,7 @@ pub(crate) fn choose(name: &str, input: &Json, candidates: &[Rc<Function>]) -> R
     {
         return check(only, Ok(())).map(|()| Rc::clone(only));
     }
-    let keys = keys_of(input);
+    let keys = input.keys();
     let fits: Vec<_> = candidates.iter().filter(|f| fit(f, keys.as_ref()).is_ok()).collect();
     match fits.as_slice() {
         [] => check(first, fit(first, keys.as_ref()).map(|_| ())).map(|()| Rc::clone(first)),
@@ -174,13 +174,6 @@ pub(crate) fn takes_whole(function: &Function) -> bool {
     matches!((plain.next(), plain.next()), (Some((p, _)), None) if matches!(p.type_name.as_str(), "jsonb" | "json"))
 }
 
-fn keys_of(input: &Json) -> Option<BTreeSet<String>> {
-    input
-        .to_value()
-        .as_object()
-        .map(|object| object.keys().cloned().collect())
-}
-
 /// Calls a function or procedure with an input that fits it.
 ///
 /// # Errors
@@ -225,7 +218,7 @@ fn fitting(function: &Function, input: &Json) -> Call {
     let fitting = if takes_whole(function) {
         fit(function, None)
     } else {
-        fit(function, keys_of(input).as_ref())
+        fit(function, input.keys().as_ref())
     };
     fitting.unwrap_or_else(|mismatch| {
         check(function, Err(mismatch)).map_or_else(|error| error.throw(), |()| Call::Named(Vec::new()))
@@ -237,7 +230,7 @@ pub(crate) fn check_values(function: &Function, input: &Json) {
     if takes_whole(function) {
         return;
     }
-    if let Ok(Call::Named(given)) = fit(function, keys_of(input).as_ref())
+    if let Ok(Call::Named(given)) = fit(function, input.keys().as_ref())
         && !given.is_empty()
     {
         let _running = Running::begin();

@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use pg_workflow_core::trace::{TraceParent, span_id};
 
-use crate::engine::send::find;
+use crate::engine::authority::{self, Access};
 use crate::engine::turn::Turn;
 use crate::error::Error;
 use crate::pg::{Json, clock, scope};
@@ -43,7 +43,7 @@ impl Turn {
 pub(crate) fn otlp(id: &str) -> Result<Option<Json>, Error> {
     let caller = scope::current_user();
     scope::as_engine(|| {
-        let run = find(id, caller)?;
+        let run = authority::find(id, caller, Access::See)?;
         Ok(traces::otlp(run.run_id, clock()))
     })
 }

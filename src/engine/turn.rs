@@ -23,9 +23,9 @@ use crate::engine::schedule::fire;
 use crate::engine::step::Attempt;
 use crate::engine::{child, limits, metrics, seats, send, task};
 use crate::error::Error;
-use crate::hub::{hints, slots};
+use crate::hub::{hands, hints, slots};
 use crate::pg::messages::Captured;
-use crate::pg::{Json, PgError, Timestamp, catalog, clock, interrupt, process, scope, txn};
+use crate::pg::{Json, PgError, Timestamp, catalog, clock, fault, interrupt, process, scope, txn};
 use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked, Status};
 use crate::store::{answers, inbox, steps, timers};
@@ -84,6 +84,8 @@ pub(crate) struct Ended {
 pub(crate) fn take(run: Locked, terms: Terms, recall: &Rc<Recall>) -> Ended {
     let now = clock();
     let mut turn = Turn::new(run, terms, Rc::clone(recall), now);
+    hands::hold(turn.run.run_id, "");
+    fault("turn");
     turn.read_controls();
     turn.begin(now)
 }
@@ -126,6 +128,7 @@ fn end(run: &Locked, started: Timestamp, began: bool, status: Status, result: Op
     {
         timers::delete(start_by, run.run_id, timers::START_BY);
     }
+    fault("closed");
     hints::ended(run.run_id);
     if status != Status::Continued {
         seats::end_run(run);
@@ -149,6 +152,7 @@ fn end(run: &Locked, started: Timestamp, began: bool, status: Status, result: Op
             error.as_ref(),
         );
         send::tell(parent.run_id, run.owner, run.priority);
+        fault("child-ended");
     }
 }
 
@@ -463,6 +467,8 @@ impl Turn {
                 "workflow {} instance {}{word}{step}",
                 code.workflow, self.run.id
             ));
+        } else {
+            hands::hold(self.run.run_id, step);
         }
         if slow && scope::as_engine(|| self.others_may_wait()) {
             slots::wake_executor(process::my_database(), self.run.owner);

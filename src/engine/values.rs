@@ -1,7 +1,7 @@
 //! Values and streams that runs publish: read from outside, and waited for.
 
+use crate::engine::authority::{self, Access};
 use crate::engine::observe::UNREGISTERED_PAUSE;
-use crate::engine::send::find;
 use crate::error::Error;
 use crate::hub::{hints, results};
 use crate::pg::{Interval, Json, RunId, clock, guard, latch, scope, txn};
@@ -31,7 +31,7 @@ fn watch<T>(id: &str, wait: Interval, look: impl Fn(RunId) -> Option<T>) -> Resu
     // The status comes first: all that a run has published is there once it has ended.
     let now = || {
         scope::as_engine(|| {
-            let run = find(id, caller)?;
+            let run = authority::find(id, caller, Access::See)?;
             Ok::<_, Error>((look(run.run_id), run))
         })
     };

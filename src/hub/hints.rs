@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::state::{Kind, STATE};
 use super::{metrics, pollers};
-use crate::pg::{Oid, RunId, Timestamp, callback, interrupt, process};
+use crate::pg::{Oid, RunId, Timestamp, callback, fault, interrupt, process};
 
 #[derive(Default)]
 struct Pending {
@@ -22,6 +22,7 @@ struct Pending {
     /// Runs that this transaction has started: nobody else can see them yet.
     started: HashSet<RunId>,
     paused: bool,
+    retention: bool,
     announce: bool,
     dropped: bool,
     /// This transaction held runs: who found one of them locked waits for its end.
@@ -62,6 +63,9 @@ fn on_end(committed: bool) {
     metrics::on_end(committed);
     let pending = PENDING.take();
     if committed {
+        if pending.held {
+            fault("committed");
+        }
         deliver(&pending);
     } else if pending.held {
         deliver(&Pending {
@@ -97,6 +101,9 @@ fn deliver(pending: &Pending) {
                 interrupt::cancel_process(slot.pid);
             }
         }
+        if state.awaits_end && !pending.ended.is_empty() {
+            state.tell_end(database);
+        }
         if state.waiting > 0 {
             for waiter in state
                 .waiters
@@ -107,10 +114,21 @@ fn deliver(pending: &Pending) {
             }
         }
         pollers::wake(state, database, &pending.queues, pending.paused);
+        if pending.retention {
+            for slot in state.of(Kind::Scheduler, database) {
+                slot.rules_changed = true;
+                slot.latch.set();
+            }
+        }
         if pending.announce {
             state.want_database(database);
             for slot in state.of(Kind::Scheduler, database) {
                 slot.recheck = true;
+                slot.latch.set();
+            }
+            // What they remember may be of another schema; the scheduler starts new ones if it finds that all fits.
+            for slot in state.of(Kind::Executor, database) {
+                slot.quit = true;
                 slot.latch.set();
             }
         }
@@ -180,6 +198,11 @@ pub(crate) fn tasks(queue: &str) {
 /// A pause was set or lifted.
 pub(crate) fn paused() {
     note(true, |pending| pending.paused = true);
+}
+
+/// Rules of retention have changed.
+pub(crate) fn retention() {
+    note(false, |pending| pending.retention = true);
 }
 
 /// A run has published something: whoever waits for that is to be woken.

@@ -2,6 +2,7 @@
 //! Lies between `pg` and the engine; absent (all calls do nothing) if the library was not preloaded.
 
 pub(crate) mod databases;
+pub(crate) mod hands;
 pub(crate) mod hints;
 pub(crate) mod metrics;
 pub(crate) mod pauses;
@@ -9,6 +10,7 @@ pub(crate) mod pollers;
 pub(crate) mod results;
 pub(crate) mod slots;
 pub(crate) mod state;
+pub(crate) mod wal;
 
 /// Asks for all shared memory.
 pub(crate) fn request() {
@@ -18,6 +20,7 @@ pub(crate) fn request() {
 
 /// Sets it up.
 pub(crate) fn startup() {
+    hands::startup();
     state::startup();
     metrics::startup();
 }

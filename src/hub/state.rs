@@ -11,7 +11,7 @@ use crate::pg::shared::Shared;
 use crate::pg::{Oid, RunId, clock};
 use crate::settings;
 
-const PROCESSES: usize = 256;
+pub(super) const PROCESSES: usize = 256;
 const WAITERS: usize = 256;
 const REQUESTS: usize = 64;
 const DATABASES: usize = 256;
@@ -60,6 +60,11 @@ pub(crate) struct Slot {
     pub(super) recheck: bool,
     /// Scheduler: commands may have been abandoned.
     pub(super) abandoned: bool,
+    /// Scheduler: wants to know when a run has ended; one has.
+    pub(super) awaits_end: bool,
+    pub(super) end_seen: bool,
+    /// Scheduler: rules of retention have changed.
+    pub(super) rules_changed: bool,
     /// The branch (run, call, item) that it runs as a command of its own, in no transaction that would hold it.
     pub(super) command: Option<Command>,
     pub(crate) run: Option<RunId>,
@@ -86,6 +91,9 @@ impl Slot {
         cancel: false,
         recheck: false,
         abandoned: false,
+        awaits_end: false,
+        end_seen: false,
+        rules_changed: false,
         command: None,
         run: None,
         step: [0; STEP_NAME],
@@ -146,6 +154,10 @@ pub(super) struct State {
     pub(super) contended: bool,
     /// Counts the changes of what is paused.
     pub(super) pauses: u64,
+    /// Bytes of WAL that the workers of a database have written (invalid: free place).
+    pub(super) wal: [(Oid, u64); DATABASES],
+    /// Some scheduler wants to know when a run of its database has ended.
+    pub(super) awaits_end: bool,
 }
 
 pub(super) static STATE: Shared<State> = Shared::new(c"pg_workflow");
@@ -179,6 +191,8 @@ pub(super) fn startup() {
         requests: [(Oid::INVALID, Oid::INVALID); REQUESTS],
         contended: false,
         pauses: 0,
+        wal: [(Oid::INVALID, 0); DATABASES],
+        awaits_end: false,
     });
 }
 
@@ -210,6 +224,21 @@ impl State {
         });
     }
 
+    /// Tells the scheduler of a database that a run has ended, if it wants to know: once, until it asks again.
+    pub(super) fn tell_end(&mut self, database: Oid) {
+        let mut others = false;
+        for slot in self.live().filter(|slot| slot.awaits_end) {
+            if slot.database == database {
+                slot.awaits_end = false;
+                slot.end_seen = true;
+                slot.latch.set();
+            } else {
+                others = true;
+            }
+        }
+        self.awaits_end = others;
+    }
+
     pub(super) fn wake_launcher(&mut self) {
         self.live()
             .filter(|slot| slot.kind == Kind::Launcher)
@@ -239,7 +268,8 @@ impl State {
         let mut idle = None;
         for slot in self.of(Kind::Executor, database).filter(mine) {
             count += 1;
-            quick += usize::from(!slot.idle && !slot.slow && now - slot.since < QUICK);
+            // Of before the clock was set back: not known to be quick.
+            quick += usize::from(!slot.idle && !slot.slow && (0..QUICK).contains(&(now - slot.since)));
             if slot.idle && idle.is_none() {
                 idle = Some(slot);
             }

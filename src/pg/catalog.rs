@@ -1,7 +1,7 @@
 //! Lookups in Postgres' catalogues that SQL cannot do with the caller's eyes (its `search_path`).
 
 use std::cell::Cell;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use pgrx::IntoDatum;
 use pgrx::pg_sys::{self, Datum, Oid};
@@ -101,6 +101,34 @@ pub(crate) fn extension() -> Option<Oid> {
     // SAFETY: a catalogue lookup.
     let oid = unsafe { pg_sys::get_extension_oid(c"pg_workflow".as_ptr(), true) };
     (oid != Oid::INVALID).then_some(oid)
+}
+
+/// Whether `role` may EXECUTE the function of this name that takes nothing, by the caches of the catalogue alone; `None` if
+/// there is none.
+pub(crate) fn may_execute(schema: &CStr, name: &CStr, role: Oid) -> Option<bool> {
+    // SAFETY: catalogue lookups, in a transaction; the vector of no types is freed again.
+    unsafe {
+        let namespace = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+        let no_types = pg_sys::buildoidvector(std::ptr::null(), 0);
+        let function = pg_sys::GetSysCacheOid(
+            pg_sys::SysCacheIdentifier::PROCNAMEARGSNSP as i32,
+            pg_sys::Anum_pg_proc_oid as i16,
+            Datum::from(name.as_ptr()),
+            Datum::from(no_types),
+            Datum::from(namespace),
+            Datum::null(),
+        );
+        pg_sys::pfree(no_types.cast());
+        if function == Oid::INVALID {
+            return None;
+        }
+        let mode = pg_sys::AclMode::from(pg_sys::ACL_EXECUTE);
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        let answer = pg_sys::pg_proc_aclcheck(function, role, mode);
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        let answer = pg_sys::object_aclcheck(pg_sys::ProcedureRelationId, function, role, mode);
+        Some(answer == pg_sys::AclResult::ACLCHECK_OK)
+    }
 }
 
 /// Quotes an identifier where it needs it.

@@ -3,6 +3,7 @@
 //! The SQL declarations are written by hand in `sql/functions/`, where defaults, comments and privileges can be
 //! reviewed; a declaration's symbol is the name given to [`sql_function!`].
 
+use std::cell::Cell;
 use std::ffi::CStr;
 
 use pgrx::FromDatum;
@@ -19,7 +20,7 @@ macro_rules! sql_function {
         const _: () = {
             #[unsafe(export_name = $name)]
             extern "C-unwind" fn function(fcinfo: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
-                $crate::pg::fmgr::call(fcinfo, $body)
+                $crate::pg::fmgr::call(fcinfo, $name, $body)
             }
             #[unsafe(export_name = concat!("pg_finfo_", $name))]
             extern "C-unwind" fn info() -> &'static pgrx::pg_sys::Pg_finfo_record {
@@ -171,9 +172,23 @@ impl Args {
     }
 }
 
+type Check = fn(symbol: &str) -> Result<(), Error>;
+
+thread_local! {
+    static CHECK: Cell<Option<Check>> = const { Cell::new(None) };
+}
+
+/// Has `check` say of every call whether it may be made, before its arguments are read.
+pub(crate) fn before_calls(check: Check) {
+    CHECK.set(Some(check));
+}
+
 /// The body of [`sql_function!`]'s symbols.
-pub(crate) fn call(fcinfo: FunctionCallInfo, body: impl FnOnce(Args) -> Result<Return, Error>) -> Datum {
+pub(crate) fn call(fcinfo: FunctionCallInfo, symbol: &str, body: impl FnOnce(Args) -> Result<Return, Error>) -> Datum {
     super::guard::entry(|| {
+        if let Some(check) = CHECK.get() {
+            check(symbol)?;
+        }
         let result = body(Args(fcinfo))?;
         // SAFETY: Postgres' own call record.
         unsafe {

@@ -4,6 +4,7 @@ pub(crate) mod callback;
 pub(crate) mod catalog;
 pub(crate) mod clock;
 pub(crate) mod errdata;
+pub(crate) mod fault;
 pub(crate) mod fmgr;
 pub(crate) mod guard;
 pub(crate) mod interrupt;
@@ -22,5 +23,6 @@ pub(crate) mod value;
 
 pub(crate) use clock::clock;
 pub(crate) use errdata::PgError;
+pub(crate) use fault::fault;
 pub(crate) use pgrx::pg_sys::{Datum, Oid};
 pub(crate) use value::{Interval, Json, RunId, Timestamp};

@@ -75,7 +75,24 @@ pub(crate) fn install_signal_handlers() {
     }
 }
 
+/// Calls `f` when the postmaster ends this worker at once, mostly since another process has crashed; `f` must not do more than a
+/// signal handler may. Who crashes by himself is not told.
+pub(crate) fn before_quitting(f: fn()) {
+    static BEFORE: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
+    unsafe extern "C-unwind" fn quit(signal: i32) {
+        if let Some(f) = BEFORE.get() {
+            f();
+        }
+        // SAFETY: the handler that workers have for this signal; does not return.
+        unsafe { raw::SignalHandlerForCrashExit(signal) };
+    }
+    BEFORE.get_or_init(|| f);
+    // SAFETY: a handler that only writes to memory before it hands over.
+    unsafe { raw::pqsignal(SIGQUIT, Some(quit)) };
+}
+
 const SIGHUP: i32 = 1;
+const SIGQUIT: i32 = 3;
 const SIGTERM: i32 = 15;
 
 /// Connects this worker to a database as `role` (invalid: the bootstrap superuser) for the rest of its life.
@@ -150,6 +167,12 @@ pub(crate) fn report_stats() {
     unsafe { pg_sys::pgstat_report_stat(true) };
 }
 
+/// Bytes of WAL that this process has written.
+pub(crate) fn wal_bytes() -> u64 {
+    // SAFETY: this process' own counters.
+    unsafe { pg_sys::pgWalUsage.wal_bytes }
+}
+
 /// Runs `f` when this process ends, however it ends short of SIGKILL.
 pub(crate) fn at_exit(f: unsafe extern "C-unwind" fn(i32, Datum)) {
     // SAFETY: f is a plain function of ours.
@@ -182,6 +205,12 @@ pub(crate) fn my_database() -> Oid {
 pub(crate) fn preloading() -> bool {
     // SAFETY: set by the postmaster.
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+/// True in a server that pg_upgrade has started.
+pub(crate) fn is_binary_upgrade() -> bool {
+    // SAFETY: set at start.
+    unsafe { pg_sys::IsBinaryUpgrade }
 }
 
 /// The body of a worker's main function: an error that nobody handled ends the process as an ERROR in the log.

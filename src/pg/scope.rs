@@ -348,6 +348,12 @@ pub(crate) fn has_privileges_of(member: Oid, role: Oid) -> bool {
     unsafe { pg_sys::has_privs_of_role(member, role) }
 }
 
+/// True if there is a role of this number.
+pub(crate) fn role_exists(role: Oid) -> bool {
+    // SAFETY: a catalogue lookup; NULL for a missing one.
+    unsafe { !pg_sys::GetUserNameFromId(role, true).is_null() }
+}
+
 /// True if `role` may see what Postgres shows of all sessions: a member of `pg_monitor`, or a superuser.
 pub(crate) fn may_monitor(role: Oid) -> bool {
     has_privileges_of(role, Oid::from(pg_sys::ROLE_PG_MONITOR))

@@ -2,6 +2,7 @@
 //! away, and handed to Postgres as datums without a text round trip.
 
 use core::ffi::c_void;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use pgrx::pg_sys::{self, Datum, Oid};
@@ -148,8 +149,55 @@ impl Json {
     }
 
     /// The value for Rust code that looks inside. Policies, options and keys only: user data stays binary.
+    ///
+    /// # Errors
+    /// Unwinds where Rust's JSON is narrower than Postgres': numbers beyond double precision, more than 127 levels.
     pub(crate) fn to_value(&self) -> serde_json::Value {
-        serde_json::from_str(&self.to_text()).unwrap_or_default()
+        serde_json::from_str(&self.to_text()).unwrap_or_else(|error| {
+            let problem = if error.to_string().starts_with("number") {
+                "A number in it is beyond the range of double precision."
+            } else {
+                "It has more than 127 levels."
+            };
+            guard::throw(PgError {
+                detail: Some(problem.to_owned()),
+                hint: Some("Only inputs, results and other values that are passed on may be like that.".to_owned()),
+                ..PgError::new(super::errdata::pack(*b"22023"), "JSON value cannot be read")
+            })
+        })
+    }
+
+    /// The keys of an object, whatever is in it; `None` if this is none.
+    pub(crate) fn keys(&self) -> Option<BTreeSet<String>> {
+        let mut keys = BTreeSet::new();
+        // SAFETY: the iterator only reads the value, which lives longer; a key points into it and is copied at once.
+        unsafe {
+            let jsonb = self.0.as_ptr().cast_mut().cast::<pg_sys::Jsonb>();
+            let mut iterator = pg_sys::JsonbIteratorInit(&raw mut (*jsonb).root);
+            let mut value = pg_sys::JsonbValue::default();
+            if pg_sys::JsonbIteratorNext(&mut iterator, &mut value, false)
+                != pg_sys::JsonbIteratorToken::WJB_BEGIN_OBJECT
+            {
+                return None;
+            }
+            while pg_sys::JsonbIteratorNext(&mut iterator, &mut value, true) == pg_sys::JsonbIteratorToken::WJB_KEY {
+                let key = value.val.string;
+                let bytes = std::slice::from_raw_parts(key.val.cast::<u8>(), key.len as usize);
+                keys.insert(String::from_utf8_lossy(bytes).into_owned());
+                pg_sys::JsonbIteratorNext(&mut iterator, &mut value, true);
+            }
+        }
+        Some(keys)
+    }
+
+    /// This object with the fields of another one in the place of its own.
+    pub(crate) fn merge(&self, other: &Self) -> Self {
+        // SAFETY: jsonb || jsonb gives a jsonb.
+        unsafe {
+            let arguments = [Some(self.datum()), Some(other.datum())];
+            pgrx::direct_function_call_as_datum(pg_sys::jsonb_concat, &arguments)
+                .map_or_else(|| self.clone(), |datum| Self::copy(datum))
+        }
     }
 }
 
@@ -230,6 +278,13 @@ impl RunId {
         let mut bytes = [0; 16];
         bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
         Self(bytes)
+    }
+
+    /// When it was made, to the millisecond.
+    pub(crate) fn made_at(self) -> Timestamp {
+        let mut millis = [0; 8];
+        millis[2..].copy_from_slice(&self.0[..6]);
+        i64::from_be_bytes(millis) * 1000 - POSTGRES_EPOCH_MICROS
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {

@@ -3,7 +3,7 @@
 use super::statement;
 use crate::pg::{Json, Oid, txn};
 
-statement!(FIND, "definition_find", TEXT, TEXT, TEXT, JSONB);
+statement!(FIND, "definition_find", TEXT, TEXT, TEXT, JSONB, OID);
 statement!(
     INSERT,
     "definition_insert",
@@ -46,6 +46,7 @@ pub(crate) fn find(definition: &Definition) -> Option<((i32, i32), bool)> {
             &definition.md5,
             &definition.search_path,
             &definition.options,
+            &definition.function_owner,
         ],
         |row| ((row.need(0), row.need(1)), !txn::is_own(row.need::<i32>(2))),
     )

@@ -11,9 +11,27 @@ pub(crate) fn claim() {
     CLAIM.run(&[]);
 }
 
-/// False in a copy that was not adopted.
+/// Whose rows are here?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Home {
+    Here,
+    /// In a copy that was not adopted.
+    Elsewhere,
+    /// Nothing was started here yet; or a dump is being restored, whose rows do not come all at once.
+    Nobody,
+}
+
+pub(crate) fn find() -> Home {
+    match CHECK.first(&[], |row| row.get(0)).flatten() {
+        Some(true) => Home::Here,
+        Some(false) => Home::Elsewhere,
+        None => Home::Nobody,
+    }
+}
+
+/// May rows be run here?
 pub(crate) fn is_here() -> bool {
-    CHECK.first(&[], |row| row.need(0)).unwrap_or(false)
+    find() == Home::Here
 }
 
 /// Version of the extension's schema in this database; `None` if it is not installed.

@@ -12,6 +12,7 @@ statement!(CLAIM, "ready_claim", OID, INT4, UUIDS, INT4, INT8, UUIDS);
 statement!(DELETE, "ready_delete", TIDS);
 statement!(OTHERS, "ready_others", OID, UUID, INT4, INT8);
 statement!(OWNERS, "ready_owners");
+statement!(FORGET, "ready_forget", OID);
 
 /// A claimed row: locked until the transaction ends.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +105,11 @@ pub(crate) fn has_others(owner: Oid, run: RunId, after: Position) -> bool {
     OTHERS
         .first(&[&owner, &run, &i32::from(after.priority), &after.seq], |_| ())
         .is_some()
+}
+
+/// Removes all hints for a role that is not there any more.
+pub(crate) fn forget(owner: Oid) {
+    FORGET.run(&[&owner]);
 }
 
 /// Roles that have ready runs.

@@ -6,7 +6,7 @@ use crate::pg::spi::Row;
 use crate::pg::{Json, Oid, RunId, Timestamp};
 
 statement!(INSERT, "schedule_insert", UUID, TEXT, OID, TIMESTAMPTZ);
-statement!(FIND, "schedule_find", TEXT, OID, OID);
+statement!(FIND, "schedule_find", TEXT, OID, OID, BOOL);
 statement!(GET, "schedule_get", UUID);
 statement!(LOCK, "schedule_lock", UUID);
 statement!(TRY_LOCK, "schedule_try_lock", UUID, OID);
@@ -151,8 +151,8 @@ pub(crate) fn insert(id: RunId, name: &str, owner: Oid, now: Timestamp) -> bool 
 }
 
 /// Schedules of a name that `role` may control, with their owners, its own first.
-pub(crate) fn find(name: &str, role: Oid, owner: Option<Oid>) -> Vec<(RunId, Oid)> {
-    FIND.query(&[&name, &role, &owner], |row| (row.need(0), row.need(1)))
+pub(crate) fn find(name: &str, role: Oid, all: bool, owner: Option<Oid>) -> Vec<(RunId, Oid)> {
+    FIND.query(&[&name, &role, &owner, &all], |row| (row.need(0), row.need(1)))
 }
 
 pub(crate) fn get(id: RunId) -> Option<Schedule> {

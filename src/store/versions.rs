@@ -13,8 +13,8 @@ statement!(LOCK, "definition_lock", INT4);
 statement!(RETIRE, "definition_retire", INT4);
 statement!(REVIVE, "definition_revive", INT4);
 statement!(DELETE, "definition_delete", INT4);
-statement!(PURGE_LOCK, "purge_lock", OID, TEXT, TIMESTAMPTZ, UUID, INT4);
-statement!(PURGE_LOCK_ONE, "purge_lock_one", OID, UUID);
+statement!(PURGE_LOCK, "purge_lock", OID, TEXT, TIMESTAMPTZ, UUID, INT4, BOOL);
+statement!(PURGE_LOCK_ONE, "purge_lock_one", OID, UUID, BOOL);
 statement!(PURGE_DELETE, "purge_delete", UUIDS);
 
 /// What a replay of an open run needs.
@@ -95,16 +95,16 @@ pub(crate) fn delete(def_id: i32) -> bool {
     DELETE.first(&[&def_id], |row| row.need(0)).unwrap_or(true)
 }
 
-/// Locks up to `max` runs that ended before a time and that `role` may remove.
-pub(crate) fn lock_finished(role: Oid, workflow: Option<&str>, before: Timestamp, max: i32) -> Vec<RunId> {
+/// Locks up to `max` runs that ended before a time and that `role` may remove: of `all` roles, or of those whose privileges it has.
+pub(crate) fn lock_finished(role: Oid, all: bool, workflow: Option<&str>, before: Timestamp, max: i32) -> Vec<RunId> {
     // A run is made before it ends, in the same millisecond at the latest.
     let bound = RunId::least_at(before.saturating_add(1000));
-    PURGE_LOCK.query(&[&role, &workflow, &before, &bound, &max], |row| row.need(0))
+    PURGE_LOCK.query(&[&role, &workflow, &before, &bound, &max, &all], |row| row.need(0))
 }
 
-/// Locks a run that has ended and that `role` may remove.
-pub(crate) fn lock_ended(role: Oid, run: RunId) -> Vec<RunId> {
-    PURGE_LOCK_ONE.query(&[&role, &run], |row| row.need(0))
+/// Locks a run that has ended and that `role` may remove, as above.
+pub(crate) fn lock_ended(role: Oid, all: bool, run: RunId) -> Vec<RunId> {
+    PURGE_LOCK_ONE.query(&[&role, &run, &all], |row| row.need(0))
 }
 
 /// Removes those of the locked runs that may go; returns how many.

@@ -1,21 +1,25 @@
 //! The processes: launcher, schedulers, executors. See README.md for how they wake each other.
 
+mod cleaner;
 mod executor;
 mod launcher;
 mod scheduler;
 
+use crate::engine::installed;
 use crate::hub::{self, databases};
 use crate::pg::process::{self, WorkerSpec};
-use crate::pg::{Oid, PgError, callback, catalog, errdata, latch, messages, reads, scope, shared, txn};
-use crate::store::home;
+use crate::pg::{Oid, PgError, callback, catalog, errdata, fmgr, latch, messages, reads, scope, shared, txn};
+use crate::store::home::{self, Home};
 
 /// Registers launcher, shared memory and hooks; from `_PG_init`.
 pub(crate) fn init() {
     messages::init();
+    fmgr::before_calls(installed::check);
     reads::note_while(crate::engine::calls::is_deciding);
     callback::on_extension_drop(crate::hub::hints::dropped);
     callback::around_database_commands(close_database, open_database);
-    if process::preloading() {
+    // pg_upgrade starts servers to read and fill catalogues: nothing else is to happen in them.
+    if process::preloading() && !process::is_binary_upgrade() {
         shared::on_startup(hub::request, hub::startup);
         process::register_static(&WorkerSpec {
             kind: "pg_workflow launcher",
@@ -55,14 +59,11 @@ enum Belongs {
 fn belongs() -> Belongs {
     let looked = txn::transaction(|| {
         scope::as_engine(|| {
-            let Some(version) = home::extension_version() else {
-                return Belongs::NoExtension;
-            };
-            // is_here() is of this version's schema: asked second.
-            if version == env!("CARGO_PKG_VERSION") && home::is_here() {
-                Belongs::Yes
-            } else {
-                Belongs::NotNow
+            match installed::fits() {
+                None => Belongs::NoExtension,
+                // home::find is of this version's schema: asked second.
+                Some(true) if home::find() != Home::Elsewhere => Belongs::Yes,
+                Some(_) => Belongs::NotNow,
             }
         })
     });
@@ -70,6 +71,16 @@ fn belongs() -> Belongs {
         errdata::log(error);
         Belongs::NotNow
     })
+}
+
+/// Why nothing is to be run here, in words. As the engine.
+fn why_not() -> Option<String> {
+    if let Some((schema, library)) = installed::difference() {
+        return Some(format!(
+            "its schema is of version {schema}, the library of version {library}"
+        ));
+    }
+    (home::find() == Home::Elsewhere).then(|| "its instances belong to another installation".to_owned())
 }
 
 fn log_no_slot(what: &str) {

@@ -1,19 +1,22 @@
-//! The scheduler: one a database. Moves due timers to the ready queue and starts executors where they are missing.
+//! The scheduler: one a database. Moves due timers to the ready queue and starts executors where they are missing; in
+//! between it removes what has ended (`cleaner`).
 
 use std::collections::{HashMap, HashSet};
 
 use pg_workflow_core::sparing::Sparing;
 
 use crate::engine::schedule::fire;
-use crate::engine::{batch, command};
-use crate::hub::databases;
+use crate::engine::{batch, command, crash};
 use crate::hub::slots::{self, Kind};
+use crate::hub::{databases, hands, wal};
 use crate::pg::process::{self, WorkerSpec, worker_main};
-use crate::pg::{Oid, PgError, Timestamp, clock, errdata, latch, scope, txn};
+use crate::pg::{Oid, PgError, Timestamp, clock, errdata, fault, latch, scope, txn};
 use crate::settings;
-use crate::store::{home, ready, timers};
+use crate::store::home::{self, Home};
+use crate::store::{ready, timers};
 
 use super::Belongs;
+use super::cleaner::Cleaner;
 
 worker_main!(pg_workflow_scheduler, main);
 
@@ -43,6 +46,8 @@ fn main(database: Oid) {
         complained: false,
         idling: false,
         recovered: false,
+        cleaner: Cleaner::new(),
+        held: None,
     };
     let mut belongs = Belongs::NotNow;
     loop {
@@ -71,9 +76,10 @@ fn main(database: Oid) {
                 Some(clock() + RESTART_PAUSE)
             }),
         };
+        wal::count();
         process::report_stats();
         process::report_idle();
-        latch::wait(next.map(|at| at - clock()));
+        latch::wait_until(next);
     }
 }
 
@@ -111,6 +117,9 @@ struct Scheduler {
     idling: bool,
     /// What was found running when it began has been looked at, and what is for the start of the server.
     recovered: bool,
+    cleaner: Cleaner,
+    /// When the first of those is to go on that have crashed the server.
+    held: Option<Timestamp>,
 }
 
 impl Scheduler {
@@ -118,7 +127,12 @@ impl Scheduler {
     fn idle_once(&mut self) {
         slots::set_next_due(Some(i64::MIN));
         if !std::mem::replace(&mut self.idling, true) {
-            errdata::log_text("pg_workflow runs nothing in this database: see wf_health() there");
+            let why = txn::transaction(|| scope::as_engine(super::why_not)).ok().flatten();
+            errdata::log_text(format!(
+                "pg_workflow runs nothing in database {}: {}see wf_health() there",
+                self.database.to_u32(),
+                why.map(|why| why + "; ").unwrap_or_default()
+            ));
         }
     }
 
@@ -127,6 +141,11 @@ impl Scheduler {
     fn look(&mut self) -> Look {
         if !self.recovered {
             fire::server_started();
+            crash::count();
+            fault("crashes-counted");
+        }
+        if !self.recovered || self.held.is_some_and(|until| until <= clock()) {
+            self.held = crash::release();
         }
         if slots::take_abandoned() || !self.recovered {
             command::recover();
@@ -161,13 +180,25 @@ impl Scheduler {
         // Announced before the look: a timer that is committed after it wakes us.
         slots::set_next_due(None);
         // Asked each time: rows of another installation may have been restored since.
-        let looked = txn::transaction(|| scope::as_engine(|| home::is_here().then(|| self.look())))?;
-        let Some(Look { more, next, mut owners }) = looked else {
-            self.idle_once();
-            return Ok(None);
+        let looked = txn::transaction(|| {
+            scope::as_engine(|| match home::find() {
+                Home::Here => Ok(self.look()),
+                other => Err(other),
+            })
+        })?;
+        let Look { more, next, mut owners } = match looked {
+            Ok(look) => look,
+            Err(home) => {
+                if home == Home::Elsewhere {
+                    self.idle_once();
+                }
+                return Ok(None);
+            }
         };
         self.idling = false;
-        self.recovered = true;
+        if !std::mem::replace(&mut self.recovered, true) {
+            hands::forget_lost();
+        }
         slots::set_next_due(next);
         let now = clock();
         let mut again = match next {
@@ -176,6 +207,7 @@ impl Scheduler {
             Some(due) => Some(if due <= now { now + LOCKED_PAUSE } else { due }),
             None => None,
         };
+        again = again.into_iter().chain(self.held).min();
         for (role, start) in &mut self.started {
             if slots::executors(self.database, *role).0 > 0 {
                 start.in_vain = 0;
@@ -194,7 +226,7 @@ impl Scheduler {
                 again = Some(again.map_or(at, |other| other.min(at)));
             }
         }
-        Ok(again)
+        Ok([again, self.cleaner.work()].into_iter().flatten().min())
     }
 
     /// Sees to it that a role with work has an executor (one more, if that was asked for and all are busy). Returns when to try again.
@@ -213,6 +245,8 @@ impl Scheduler {
         }
         let now = clock();
         let start = self.started.entry(role).or_default();
+        // The clock may have been set back.
+        start.at = start.at.min(now);
         let due = if count > 0 {
             // The last one may still be on its way, and be enough.
             start.in_vain = 0;
@@ -228,7 +262,12 @@ impl Scheduler {
         if now < due {
             return Some(due);
         }
-        let name = txn::transaction(|| crate::pg::fmgr::role_name(role)).unwrap_or_default();
+        let name = txn::transaction(|| scope::role_exists(role).then(|| crate::pg::fmgr::role_name(role)));
+        let Ok(Some(name)) = name else {
+            // Dropped: nobody can connect as it. wf_cancel ends what it has left.
+            self.requested.remove(&role);
+            return None;
+        };
         let spec = WorkerSpec {
             kind: "pg_workflow executor",
             title: &format!(

@@ -264,9 +264,13 @@ test("another role's instance", async () => {
     await client.start("asks", {}, { id: "not yours" });
     await pool.query("DROP ROLE IF EXISTS ts_stranger; CREATE ROLE ts_stranger LOGIN");
     const stranger = new workflow.Client({ user: "ts_stranger" });
-    await assert.rejects(stranger.signal("not yours", "answer"), workflow.PermissionDenied);
-    await assert.rejects(stranger.result("not yours"), workflow.PermissionDenied);
+    // It is not told that there is one.
+    await assert.rejects(stranger.signal("not yours", "answer"), workflow.NotFound);
+    await assert.rejects(stranger.result("not yours"), workflow.NotFound);
     assert.deepEqual(await stranger.list(), []);
+    await pool.query("SELECT wf_grant('ts_stranger', 'view')");
+    await assert.rejects(stranger.signal("not yours", "answer"), workflow.PermissionDenied);
+    await pool.query("SELECT wf_revoke('ts_stranger', 'view')");
     await stranger.close();
     await pool.query("DROP ROLE ts_stranger");
 });

@@ -14,7 +14,7 @@ impl Bucket {
     /// What has come in until `now`. A clock that was set back takes nothing away.
     #[must_use]
     pub fn filled(self, now: i64) -> Self {
-        let gained = (now - self.filled_at).max(0) as f64 / self.per as f64 * f64::from(self.rate);
+        let gained = now.saturating_sub(self.filled_at).max(0) as f64 / self.per as f64 * f64::from(self.rate);
         Self {
             tokens: (self.tokens + gained).min(f64::from(self.rate)),
             filled_at: now,
@@ -31,7 +31,8 @@ impl Bucket {
     /// The time at which there is one.
     pub fn next(self) -> i64 {
         let missing = (1.0 - self.tokens).max(0.0);
-        self.filled_at + (missing / f64::from(self.rate) * self.per as f64).ceil() as i64
+        let wait = (missing / f64::from(self.rate) * self.per as f64).ceil() as i64;
+        self.filled_at.saturating_add(wait)
     }
 }
 

@@ -47,6 +47,32 @@ impl Change {
             || self.retry.is_some()
             || self.transactional.is_some()
     }
+
+    /// It pauses or resumes, and nothing else.
+    pub(super) fn only_pauses(&self) -> bool {
+        matches!(
+            self,
+            Self {
+                schedule: None,
+                workflow: None,
+                input: None,
+                sql: None,
+                time_zone: None,
+                overlap: None,
+                catch_up: None,
+                catch_up_window: None,
+                jitter: None,
+                starts_at: None,
+                ends_at: None,
+                paused: Some(_),
+                time_key: None,
+                priority: None,
+                timeout: None,
+                retry: None,
+                transactional: None,
+            }
+        )
+    }
 }
 
 /// What decides about the next time.
@@ -199,7 +225,7 @@ fn is_workflow(text: &str) -> bool {
 /// Refuses what could not be started. As the owner.
 fn check_start(row: &Schedule, now: Timestamp) -> Result<(), Error> {
     let options = start_options(row);
-    if options.time_key.is_some() && !row.input.to_value().is_object() {
+    if options.time_key.is_some() && row.input.keys().is_none() {
         return Err(Error::WrongArgument {
             name: "input",
             expected: "an object, for time_key to put the time into".to_owned(),

@@ -47,6 +47,14 @@ pub(super) struct Reading {
 
 /// Reads a text: a cron expression, an interval, a point in time, or a query.
 pub(super) fn read(text: &str, zone: &str) -> Result<Reading, Error> {
+    const LIMIT: usize = 100_000;
+    if text.len() > LIMIT {
+        return Err(Error::TooLong {
+            name: "schedule",
+            bytes: text.len(),
+            limit: LIMIT,
+        });
+    }
     let parsed = Zone::parse(zone).map_err(|_| Error::UnknownZone(zone.to_owned()))?;
     let zone = parsed.name().to_owned();
     let text = text.trim();

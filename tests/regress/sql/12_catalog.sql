@@ -31,6 +31,15 @@ SELECT c.oid::regclass AS relation, c.relkind, has_table_privilege('public', c.o
 FROM pg_class c WHERE c.relnamespace::regnamespace::text IN ('wf', 'wf_internal') AND c.relkind IN ('r', 'v', 'm') ORDER BY 1;
 SELECT c.oid::regclass AS no_barrier FROM pg_class c
 WHERE c.relnamespace = 'wf'::regnamespace AND c.relkind = 'v' AND NOT coalesce(c.reloptions, '{}') @> '{security_barrier=true}';
+-- Views that show rows by their owner, and forget those who may see all.
+SELECT c.oid::regclass AS forgets_viewers FROM pg_class c
+WHERE c.relnamespace = 'wf'::regnamespace AND c.relkind = 'v'
+  AND pg_get_viewdef(c.oid) LIKE '%pg_has_role(%' AND pg_get_viewdef(c.oid) NOT LIKE '%sees_all()%';
+-- What stands in a schema that it should not: an install script has to come back from the search_path of views.
+SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS misplaced
+FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+WHERE e.extname = 'pg_workflow' AND d.deptype = 'e'
+  AND (pg_identify_object(d.classid, d.objid, d.objsubid)).schema = 'pg_catalog';
 -- Tables and sequences that a dump would leave out: the identity of the installation only.
 SELECT c.oid::regclass AS not_dumped
 FROM pg_class c, pg_extension e

@@ -91,9 +91,6 @@ SELECT * FROM wf_check('hidden');
 RESET ROLE;
 
 -- Other languages.
-CREATE EXTENSION plpython3u;
-CREATE FUNCTION snake(input jsonb) RETURNS jsonb LANGUAGE plpython3u AS $$ return plpy.execute("SELECT now()") $$;
-SELECT * FROM wf_check('snake');
 SELECT * FROM wf_check('pg_catalog.now');
 
 -- Wrong use.

@@ -236,7 +236,9 @@ SELECT wf_result('before', wait => '10 s'), wf_result('around', wait => '10 s');
 -- Nothing is noted in the transaction that PREPARE would refuse. (It is refused for want of a setting.)
 BEGIN;
 SELECT t->'result' AS result FROM wf_test('loops', '{"n": 1}') t;
+\set VERBOSITY terse
 PREPARE TRANSACTION 'x';
+\set VERBOSITY default
 
 -- Refused.
 SELECT wf_test('nothing');

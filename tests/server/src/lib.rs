@@ -3,13 +3,17 @@
 //! Each cluster is a child of the test process, listens on a Unix socket only, and is removed when dropped. It runs with
 //! fsync off, in crash tests too: killing processes does not need it, since the kernel survives.
 
+pub mod pages;
+pub mod zoo;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use postgres::types::FromSqlOwned;
@@ -19,6 +23,9 @@ pub use serde_json::{self, Value, json};
 
 /// How long anything may take that ought to happen at once, on a machine that is busy with other things.
 pub const SOON: Duration = Duration::from_secs(20);
+
+/// A query for what must not be in the tables while nobody is at work: a row a finding.
+pub const CONSISTENCY: &str = include_str!("consistency.sql");
 
 /// Waits until `condition` holds; panics after `limit`.
 pub fn eventually(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
@@ -40,13 +47,44 @@ pub fn throughout(time: Duration, what: &str, mut condition: impl FnMut() -> boo
 
 // --- the server's programs -------------------------------------------------------------------------------------------
 
-fn bindir() -> &'static Path {
+const DEBIANS: &str = "/usr/lib/postgresql/15/bin/pg_config";
+
+/// What pg_config says about a server.
+fn config(config: &str, flag: &str) -> String {
+    let output = Command::new(config).arg(flag).output().expect("pg_config runs");
+    String::from_utf8(output.stdout).expect("a text").trim().to_owned()
+}
+
+/// Where the programs of the server are that is tested.
+pub fn bindir() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
-        let config = std::env::var("PG_CONFIG").unwrap_or_else(|_| "/usr/lib/postgresql/15/bin/pg_config".to_owned());
-        let output = Command::new(config).arg("--bindir").output().expect("pg_config runs");
-        PathBuf::from(String::from_utf8(output.stdout).expect("a path").trim())
+        let path = std::env::var("PG_CONFIG").unwrap_or_else(|_| DEBIANS.to_owned());
+        PathBuf::from(config(&path, "--bindir"))
     })
+}
+
+/// Where the programs of an older server are that has the same version of the extension: Debian's, or that of
+/// `OLDER_PG_CONFIG`. Says if there is none.
+pub fn older_bindir() -> Option<PathBuf> {
+    let older = std::env::var("OLDER_PG_CONFIG").unwrap_or_else(|_| DEBIANS.to_owned());
+    let major = |path: &str| -> Option<u32> {
+        let version = config(path, "--version");
+        version
+            .split(|c: char| !c.is_ascii_digit())
+            .find(|text| !text.is_empty())?
+            .parse()
+            .ok()
+    };
+    let control =
+        |path: &str| fs::read(Path::new(&config(path, "--sharedir")).join("extension/pg_workflow.control")).ok();
+    let tested = bindir().join("pg_config").display().to_string();
+    let found = Path::new(&older).exists() && major(&older) < major(&tested) && control(&older) == control(&tested);
+    if !found {
+        // In the words that are looked for.
+        eprintln!("not tested: there is no older server with this version of the extension");
+    }
+    found.then(|| PathBuf::from(config(&older, "--bindir")))
 }
 
 /// User and group to run Postgres as, if not as ourselves: it refuses to run as root.
@@ -69,7 +107,11 @@ fn server_user() -> Option<(u32, u32)> {
 
 /// A program of the server, to be run as its user, without what `PG*` variables say.
 pub fn program(name: &str) -> Command {
-    let mut command = Command::new(bindir().join(name));
+    program_of(bindir(), name)
+}
+
+fn program_of(bin: &Path, name: &str) -> Command {
+    let mut command = Command::new(bin.join(name));
     for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("PG")) {
         command.env_remove(key);
     }
@@ -89,11 +131,14 @@ pub fn check(command: &mut Command) -> Output {
 }
 
 /// A data directory fresh from initdb, made once and copied for each cluster.
-fn template() -> PathBuf {
-    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
-    TEMPLATE
-        .get_or_init(|| {
-            let output = check(program("postgres").arg("--version"));
+fn template(bin: &Path) -> PathBuf {
+    static TEMPLATES: Mutex<BTreeMap<PathBuf, PathBuf>> = Mutex::new(BTreeMap::new());
+    TEMPLATES
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .entry(bin.to_owned())
+        .or_insert_with(|| {
+            let output = check(program_of(bin, "postgres").arg("--version"));
             let version: String = String::from_utf8_lossy(&output.stdout)
                 .chars()
                 .map(|c| if c.is_alphanumeric() { c } else { '-' })
@@ -104,8 +149,12 @@ fn template() -> PathBuf {
             let wanted = dir.join(format!("template-{}", version.trim_end_matches('-')));
             if !wanted.exists() {
                 let fresh = private_dir();
+                // From 18 on there are checksums unless one says otherwise; before it none, and no way to say so.
+                let help = check(program_of(bin, "initdb").arg("--help")).stdout;
+                let has_option = String::from_utf8_lossy(&help).contains("--no-data-checksums");
                 check(
-                    program("initdb")
+                    program_of(bin, "initdb")
+                        .args(has_option.then_some("--no-data-checksums"))
                         .args([
                             "-U",
                             "postgres",
@@ -159,6 +208,8 @@ pub enum Stop {
 
 /// A server of our own.
 pub struct Cluster {
+    /// Where its programs are.
+    bin: PathBuf,
     dir: PathBuf,
     server: Mutex<Option<Child>>,
 }
@@ -194,9 +245,14 @@ impl Cluster {
 
     /// A running cluster without library and extension.
     pub fn bare(settings: &[&str]) -> Self {
+        Self::of(bindir(), settings)
+    }
+
+    /// Likewise, of another version of Postgres.
+    pub fn of(bin: &Path, settings: &[&str]) -> Self {
         let dir = private_dir();
-        check(Command::new("cp").arg("-a").arg(template()).arg(dir.join("data")));
-        Self::around(dir, settings)
+        check(Command::new("cp").arg("-a").arg(template(bin)).arg(dir.join("data")));
+        Self::around(bin, dir, settings)
     }
 
     /// A standby of this cluster, streaming from it.
@@ -209,11 +265,47 @@ impl Cluster {
                 .arg("-D")
                 .arg(dir.join("data")),
         );
-        Self::around(dir, &[])
+        Self::around(&self.bin, dir, &[])
     }
 
-    fn around(dir: PathBuf, settings: &[&str]) -> Self {
+    /// Makes this server, which is down, a standby of `primary`, and starts it. If it has been killed, or has gone on
+    /// by itself, what `primary` does not know of is undone first.
+    pub fn follow(&self, primary: &Self, rewind: bool) {
+        let source = format!("host={} port=5432 user=postgres dbname=postgres", primary.dir.display());
+        if rewind {
+            // Before version 16 the source is believed to be where its last checkpoint was.
+            primary.admin().run("CHECKPOINT");
+            check(
+                program_of(&self.bin, "pg_rewind")
+                    .args(["--no-sync", "--source-server", &source, "-D"])
+                    .arg(self.dir.join("data")),
+            );
+        }
+        // What it says here goes before postgresql.conf, and both came from the source if it was rewound.
+        self.append(
+            "postgresql.auto.conf",
+            &[
+                &format!("primary_conninfo = '{source}'"),
+                &format!("unix_socket_directories = '{}'", self.dir.display()),
+            ],
+        );
+        self.start_in_recovery();
+    }
+
+    /// Starts the server in recovery, as a standby of whomever its settings name, if anybody.
+    pub fn start_in_recovery(&self) {
+        self.append("standby.signal", &[]);
+        self.start();
+        assert!(self.admin().one::<bool>("SELECT pg_is_in_recovery()"));
+    }
+
+    pub fn promote(&self) {
+        assert!(self.admin().one::<bool>("SELECT pg_promote()"), "{}", self.log());
+    }
+
+    fn around(bin: &Path, dir: PathBuf, settings: &[&str]) -> Self {
         let cluster = Self {
+            bin: bin.to_owned(),
             dir,
             server: Mutex::new(None),
         };
@@ -234,11 +326,34 @@ impl Cluster {
 
     /// Appends lines to postgresql.conf.
     pub fn configure(&self, lines: &[&str]) {
-        let path = self.dir.join("data/postgresql.conf");
-        let mut file = fs::OpenOptions::new().append(true).open(path).expect("postgresql.conf");
+        self.append("postgresql.conf", lines);
+    }
+
+    /// Appends lines to a file of the data directory, which is made if need be.
+    fn append(&self, name: &str, lines: &[&str]) {
+        let path = self.dir.join("data").join(name);
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .expect("a file of the data directory");
+        if let Some((uid, gid)) = server_user() {
+            std::os::unix::fs::chown(&path, Some(uid), Some(gid)).expect("chown");
+        }
         for line in lines {
             writeln!(file, "{line}").expect("written");
         }
+    }
+
+    /// Lines NAME=VALUE for the environment of the server, from its next start on.
+    pub fn set_env(&self, lines: &str) {
+        fs::write(self.dir.join("env"), lines).expect("written");
+    }
+
+    /// Has the server read postgresql.conf with these lines behind it.
+    pub fn reconfigure(&self, lines: &[&str]) {
+        self.configure(lines);
+        self.admin().run("SELECT pg_reload_conf()");
     }
 
     /// Starts the server and waits until it takes connections.
@@ -248,9 +363,11 @@ impl Cluster {
             .append(true)
             .open(self.dir.join("log"))
             .expect("log file");
-        let mut command = program("postgres");
+        let mut command = program_of(&self.bin, "postgres");
         // Users must never see a backtrace in an error, so one is asked for here.
         command.arg("-D").arg(self.dir.join("data")).env("RUST_BACKTRACE", "1");
+        let env = fs::read_to_string(self.dir.join("env")).unwrap_or_default();
+        command.envs(env.lines().filter_map(|line| line.split_once('=')));
         command.stdout(log.try_clone().expect("log file")).stderr(log);
         let child = command.spawn().expect("postgres starts");
         assert!(
@@ -360,9 +477,24 @@ impl Cluster {
         self.log().lines().filter(|line| line.contains(text)).count()
     }
 
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     /// Directory of the socket, for programs.
     pub fn socket(&self) -> &Path {
         &self.dir
+    }
+
+    /// A program that is to connect to a database of this server.
+    pub fn tool(&self, name: &str, database: &str) -> Command {
+        let mut command = program(name);
+        command
+            .arg("-h")
+            .arg(&self.dir)
+            .args(["-U", "postgres", "-d", database]);
+        command
     }
 
     pub fn try_connect(&self, database: &str, user: &str) -> Result<Client, postgres::Error> {
@@ -384,6 +516,17 @@ impl Cluster {
     /// A superuser's session in database `postgres`.
     pub fn admin(&self) -> Client {
         self.connect("postgres", "postgres")
+    }
+
+    /// True if the server has no such extension to offer; says then that this is not tested.
+    pub fn lacks(&self, extension: &str) -> bool {
+        let sql = format!("SELECT count(*) = 0 FROM pg_available_extensions WHERE name = '{extension}'");
+        let lacks = self.admin().one(&sql);
+        if lacks {
+            // In the words that run.sh looks for.
+            eprintln!("not tested: the server has no {extension}");
+        }
+        lacks
     }
 
     /// Creates a database with the extension; returns a superuser's session in it.
@@ -430,6 +573,15 @@ pub fn kill(pid: u32) {
     send(pid, Signal::KILL);
 }
 
+/// Stops a process where it is, until [`thaw`].
+pub fn freeze(pid: u32) {
+    send(pid, Signal::STOP);
+}
+
+pub fn thaw(pid: u32) {
+    send(pid, Signal::CONT);
+}
+
 fn kill_all(pids: &[u32]) {
     pids.iter().for_each(|pid| kill(*pid));
 }
@@ -461,6 +613,11 @@ impl Random {
             .and_then(|seed| seed.parse().ok())
             .unwrap_or(chance);
         eprintln!("SEED={seed}");
+        Self(seed | 1)
+    }
+
+    /// Always the same numbers.
+    pub fn seeded(seed: u64) -> Self {
         Self(seed | 1)
     }
 

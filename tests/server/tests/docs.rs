@@ -1,104 +1,11 @@
-//! Every SQL block of the documentation runs, in the order of its file, in a fresh database, statement by statement. A
-//! block marked ```sql error must fail.
+//! Every SQL block of the documentation runs, in the order of its file, in a fresh database, and what it shows is what psql
+//! prints: see `pages`. `UPDATE=1` writes what psql prints into the pages, `PAGE=text` takes those whose path has that in it.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use pg_workflow_server_tests::pages::{self, Outcome};
 use pg_workflow_server_tests::*;
-
-struct Block {
-    line: usize,
-    fails: bool,
-    sql: String,
-}
-
-/// The fenced SQL blocks of a Markdown text; one may be indented, in a list.
-fn blocks(text: &str) -> Vec<Block> {
-    let mut found = Vec::new();
-    // The fence that is open, and whether it is ours.
-    let mut open: Option<(String, bool)> = None;
-    for (number, line) in text.lines().enumerate() {
-        let bare = line.trim_start();
-        let fence: String = bare.chars().take_while(|c| *c == '`').collect();
-        match &open {
-            None if fence.len() >= 3 => {
-                let words: Vec<&str> = bare[fence.len()..]
-                    .split([' ', ',', '-'])
-                    .filter(|word| !word.is_empty())
-                    .collect();
-                let ours = words.first() == Some(&"sql");
-                if ours {
-                    found.push(Block {
-                        line: number + 1,
-                        fails: words.contains(&"error"),
-                        sql: String::new(),
-                    });
-                }
-                open = Some((fence, ours));
-            }
-            Some((begun, _)) if fence.len() >= begun.len() && bare[fence.len()..].trim().is_empty() => open = None,
-            Some((_, true)) => {
-                let block = found.last_mut().expect("begun above");
-                block.sql.push_str(line);
-                block.sql.push('\n');
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
-/// A script for psql. After a block that must fail, one that has not is an error of ours.
-fn script(blocks: &[Block], file: &str) -> String {
-    let mut script = String::new();
-    for block in blocks {
-        let place = format!("{file}:{}", block.line);
-        if block.fails {
-            let quoted = place.replace('\'', "''");
-            write!(
-                script,
-                "\\set ON_ERROR_STOP off\n{}\n;\n\\if :ERROR\n\\else\nDO $docs$ BEGIN RAISE '{quoted} did not fail'; END $docs$;\n\\quit\n\\endif\n\\set ON_ERROR_STOP on\n",
-                block.sql.trim_end().trim_end_matches(';')
-            )
-        } else {
-            write!(script, "\\echo {place}\n{}", block.sql)
-        }
-        .expect("a String takes all");
-    }
-    script + "\\echo the end\n"
-}
-
-/// Runs the blocks of one text; the error is psql's.
-fn run(cluster: &Cluster, database: &str, file: &str, text: &str) -> Result<usize, String> {
-    let blocks = blocks(text);
-    cluster.admin().run(&format!("CREATE DATABASE {database}"));
-    // Most files suppose that the extension is there; one that creates it says so itself.
-    if !blocks
-        .iter()
-        .any(|block| block.sql.to_uppercase().contains("CREATE EXTENSION PG_WORKFLOW"))
-    {
-        cluster
-            .connect(database, "postgres")
-            .run("CREATE EXTENSION pg_workflow");
-    }
-    let path = cluster.socket().join(format!("{database}.sql"));
-    std::fs::write(&path, script(&blocks, file)).expect("script written");
-    let mut psql = program("psql");
-    psql.args(["-X", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-h"])
-        .arg(cluster.socket())
-        .arg("-f")
-        .arg(&path);
-    let output = psql.output().expect("psql starts");
-    let (stdout, stderr) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    if output.status.success() && stdout.trim_end().ends_with("the end") {
-        return Ok(blocks.len());
-    }
-    let place = stdout.lines().rev().find(|line| line.starts_with(file)).unwrap_or(file);
-    Err(format!("in the block at {place}, or the one after it:\n{stderr}"))
-}
 
 #[test]
 fn every_block_of_the_documentation_runs() {
@@ -112,17 +19,33 @@ fn every_block_of_the_documentation_runs() {
         pages.sort();
         files.extend(pages);
     }
+    if let Ok(page) = std::env::var("PAGE") {
+        files.retain(|path| path.display().to_string().contains(&page));
+    }
+    let updates = std::env::var("UPDATE").is_ok_and(|value| value == "1");
     // A page has a database of its own, with its scheduler and executors.
     let cluster = Cluster::bare(&["shared_preload_libraries = 'pg_workflow'", "max_worker_processes = 64"]);
     let mut errors = String::new();
     let mut count = 0;
     for (number, path) in files.iter().enumerate() {
         let name = path.strip_prefix(&root).unwrap().display().to_string();
-        let result = std::fs::read_to_string(path)
+        let outcome = std::fs::read_to_string(path)
             .map_err(|error| error.to_string())
-            .and_then(|text| run(&cluster, &format!("docs{number}"), &name, &text));
-        match result {
-            Ok(blocks) => count += blocks,
+            .and_then(|text| pages::run(&cluster, &format!("docs{number}"), &name, &text));
+        match outcome {
+            Ok(Outcome {
+                blocks,
+                rewritten: Some(text),
+                ..
+            }) if updates => {
+                std::fs::write(path, text).expect("page written");
+                eprintln!("{name}: rewritten");
+                count += blocks;
+            }
+            Ok(outcome) => {
+                errors.push_str(&outcome.differences);
+                count += outcome.blocks;
+            }
             Err(error) => writeln!(errors, "{name}: {error}").unwrap(),
         }
     }
@@ -134,13 +57,33 @@ fn every_block_of_the_documentation_runs() {
 #[test]
 fn this_test_can_fail() {
     let cluster = Cluster::bare(&["shared_preload_libraries = 'pg_workflow'"]);
-    let good = "Text\n\n```sql\nSET my.own = 'x';\n```\n\n- item\n  ```sql error\n  SELECT 1/0;\n  ```\n\n```sh\nfalse\n```\n\n```sql\nSELECT 1/(length(current_setting('my.own'))) AS n \\gset\n```\n";
-    assert_eq!(run(&cluster, "good", "good.md", good), Ok(3));
-    let error = run(&cluster, "bad", "bad.md", "```sql\nSELECT 1;\nSELECT 1/0;\n```\n").unwrap_err();
+    let good = "Text\n\n```sql\nSET my.own = 'x';\n```\n\n- item\n  ```sql error\n  SELECT 1/0;\n  ```\n  ```text output\n  ERROR:  division by zero\n  ```\n\n```sh\nfalse\n```\n\n```sql\nSELECT 1/(length(current_setting('my.own'))) AS n \\gset\nSELECT :n AS n, clock_timestamp() AS at, gen_random_uuid(), pg_backend_pid() AS pid;\n```\n\n```text output\n n | at | gen_random_uuid | pid\n---+----+-----------------+-----\n 1 | 2026-01-02 03:04:05+00 | 3c1b7b52-0000-4000-8000-000000000000 | 1\n(1 row)\n```\n";
+    let outcome = pages::run(&cluster, "good", "good.md", good).unwrap();
+    assert_eq!(outcome.differences, "");
+    assert_eq!((outcome.blocks, outcome.rewritten), (3, None));
+
+    let error = pages::run(&cluster, "bad", "bad.md", "```sql\nSELECT 1;\nSELECT 1/0;\n```\n").unwrap_err();
     assert!(
         error.contains("bad.md:1") && error.contains("division by zero"),
         "{error}"
     );
-    let error = run(&cluster, "bad2", "bad2.md", "```sql error\nSELECT 1;\n```\n").unwrap_err();
+    let error = pages::run(&cluster, "bad2", "bad2.md", "```sql error\nSELECT 1;\n```\n").unwrap_err();
     assert!(error.contains("bad2.md:1 did not fail"), "{error}");
+    let error = pages::run(&cluster, "bad3", "bad3.md", "```text output\n1\n```\n").unwrap_err();
+    assert!(error.contains("line 1: an output without its SQL block"), "{error}");
+
+    // Outputs that are not what is printed, the last one empty.
+    let stale = "```sql\n\\t on\nSELECT 'new';\n```\n- item\n  ```text output\n   old\n   older\n  ```\n\n```sql\nSELECT 'more';\n```\n\n```text output\n```\nend\n";
+    let outcome = pages::run(&cluster, "stale", "stale.md", stale).unwrap();
+    let differences = outcome.differences;
+    assert!(
+        differences.contains("stale.md:1 prints\n new\n") && differences.contains("stale.md:11 prints\n more\n"),
+        "{differences}"
+    );
+    let fresh = stale
+        .replace("   old\n   older\n", "   new\n")
+        .replace("output\n```\nend", "output\n more\n```\nend");
+    assert_eq!(outcome.rewritten, Some(fresh.clone()));
+    let outcome = pages::run(&cluster, "fresh", "fresh.md", &fresh).unwrap();
+    assert_eq!(outcome.differences, "");
 }

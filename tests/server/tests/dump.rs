@@ -154,6 +154,208 @@ fn a_restored_copy_waits_to_be_adopted() {
     assert_eq!(source.count("effects"), 6);
 }
 
+fn create(cluster: &Cluster, name: &str) -> Client {
+    cluster.admin().run(&format!("CREATE DATABASE {name}"));
+    cluster.connect(name, "postgres")
+}
+
+/// Whatever wakes a scheduler, nothing is run in these databases.
+fn stays_as_it_is(databases: &mut [(&str, Client)]) {
+    for (_, db) in databases.iter_mut() {
+        db.run("SELECT wf_internal.announce(); CALL wf_run_pending()");
+    }
+    let states: Vec<_> = databases.iter_mut().map(|(_, db)| zoo::states(db)).collect();
+    throughout(Duration::from_secs(1), "nothing is run", || {
+        databases
+            .iter_mut()
+            .all(|(_, db)| db.count("wf.workers WHERE kind = 'executor'") == 0)
+    });
+    for ((name, db), states) in databases.iter_mut().zip(states) {
+        assert_eq!(zoo::states(db), states, "{name}");
+    }
+}
+
+#[test]
+fn every_way_to_dump_keeps_every_state() {
+    let cluster = Cluster::with(&["max_worker_processes = 40"]);
+    cluster.admin().run(zoo::ROLES);
+    let mut source = cluster.database("source");
+    let token = zoo::fill(&mut source);
+    drop(source);
+    // While they are dumped the rows stay as they are.
+    cluster.configure(&["shared_preload_libraries = ''"]);
+    cluster.restart();
+    let mut source = cluster.connect("source", "postgres");
+    let (rows, states) = (zoo::snapshot(&mut source), zoo::states(&mut source));
+    drop(source);
+    let file = |name: &str| cluster.socket().join(format!("{name}.dump"));
+    let dump = |name: &str, options: &[&str]| {
+        check(
+            cluster
+                .tool("pg_dump", "source")
+                .args(options)
+                .arg("-f")
+                .arg(file(name)),
+        );
+    };
+    let psql = |name: &str, database: &str| {
+        let mut psql = cluster.tool("psql", database);
+        check(psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(file(name)));
+    };
+    let restore = |database: &str, options: &[&str]| {
+        let mut restore = cluster.tool("pg_restore", database);
+        check(restore.args(["-e", "--no-owner"]).args(options).arg(file("custom")));
+    };
+    let mut copies = Vec::new();
+
+    dump("whole", &[]);
+    dump("schema", &["--schema-only"]);
+    // Or rows of tables would start workflows once more (wf_on).
+    dump("data", &["--data-only", "--disable-triggers"]);
+    dump("custom", &["-Fc"]);
+    cluster.configure(&["shared_preload_libraries = 'pg_workflow'"]);
+    cluster.restart();
+
+    copies.push(("whole", create(&cluster, "whole")));
+    psql("whole", "whole");
+
+    copies.push(("parts", create(&cluster, "parts")));
+    psql("schema", "parts");
+    psql("data", "parts");
+
+    copies.push(("parallel", create(&cluster, "parallel")));
+    restore("parallel", &["-j", "4"]);
+
+    // Row by row, and last of all the row that says whose rows these are.
+    let mut late = create(&cluster, "late");
+    let list = check(program("pg_restore").arg("-l").arg(file("custom"))).stdout;
+    let list = String::from_utf8(list).unwrap();
+    let (home, others): (Vec<&str>, Vec<&str>) = list
+        .lines()
+        .partition(|line| line.contains("TABLE DATA wf_internal home "));
+    assert_eq!(home.len(), 1, "{list}");
+    std::fs::write(file("others"), others.join("\n")).unwrap();
+    std::fs::write(file("home"), home.join("\n")).unwrap();
+    restore("late", &["-L", &file("others").display().to_string()]);
+    zoo::make_due(&mut late);
+    let mut late = [("late", late)];
+    stays_as_it_is(&mut late);
+    restore("late", &["-L", &file("home").display().to_string()]);
+    stays_as_it_is(&mut late);
+
+    for (name, db) in &mut copies {
+        assert_eq!(zoo::states(db), states, "{name}");
+        let copied = zoo::snapshot(db);
+        assert_eq!(
+            copied.keys().collect::<Vec<_>>(),
+            rows.keys().collect::<Vec<_>>(),
+            "{name}"
+        );
+        for (table, rows) in &rows {
+            assert_eq!(&copied[table], rows, "{name}: {table}");
+        }
+        zoo::make_due(db);
+    }
+    stays_as_it_is(&mut copies);
+    cluster.admin().run("ALTER ROLE zoo_late LOGIN");
+    copies.extend(late);
+    for (name, db) in &mut copies {
+        eprintln!("{name}");
+        db.run("SELECT wf_adopt()");
+        zoo::finish(db, &token);
+    }
+}
+
+#[test]
+fn a_dump_of_a_release_is_restored_as_the_present_version() {
+    let cluster = Cluster::bare(&["shared_preload_libraries = 'pg_workflow'"]);
+    cluster.admin().run(zoo::ROLES);
+    let mut source = cluster.database("source");
+    let token = zoo::fill(&mut source);
+    let mut old = create(&cluster, "old");
+    old.run("CREATE EXTENSION pg_workflow VERSION '0.1.0'");
+    zoo::carry_over(&cluster, &mut source, &mut old);
+    let states = zoo::states(&mut old);
+    let file = cluster.socket().join("dump");
+    check(cluster.tool("pg_dump", "old").args(["-Fc", "-f"]).arg(&file));
+    let mut db = create(&cluster, "new");
+    check(cluster.tool("pg_restore", "new").args(["-e"]).arg(&file));
+    assert!(db.one::<bool>(
+        "SELECT extversion = default_version FROM pg_extension JOIN pg_available_extensions ON name = extname WHERE extname = 'pg_workflow'"
+    ));
+    assert_eq!(zoo::states(&mut db), states);
+    zoo::make_due(&mut db);
+    db.run("ALTER ROLE zoo_late LOGIN; SELECT wf_adopt()");
+    zoo::finish(&mut db, &token);
+}
+
+#[test]
+fn a_newer_major_version_takes_over() {
+    let Some(older) = older_bindir() else { return };
+    const PRELOAD: &[&str] = &["shared_preload_libraries = 'pg_workflow'"];
+    const BARE: &[&str] = &["shared_preload_libraries = ''"];
+    let old = Cluster::of(&older, PRELOAD);
+    old.admin().run(zoo::ROLES);
+    let mut source = old.database("source");
+    let token = zoo::fill(&mut source);
+    let states = zoo::states(&mut source);
+
+    // By a dump, taken with the newer program, as Postgres advises.
+    let new = Cluster::bare(PRELOAD);
+    new.admin().run(zoo::ROLES);
+    let file = new.socket().join("dump");
+    check(old.tool("pg_dump", "source").args(["-Fc", "-f"]).arg(&file));
+    let mut copy = [("copy", create(&new, "copy"))];
+    check(new.tool("pg_restore", "copy").args(["-e", "-j", "2"]).arg(&file));
+    assert_eq!(zoo::states(&mut copy[0].1), states);
+    zoo::make_due(&mut copy[0].1);
+    stays_as_it_is(&mut copy);
+    copy[0].1.run("SELECT wf_adopt()");
+    zoo::finish(&mut copy[0].1, &token);
+
+    // By pg_upgrade. What falls due meanwhile is run by nobody, though both servers load the library.
+    drop(source);
+    old.configure(BARE);
+    old.restart();
+    let mut source = old.connect("source", "postgres");
+    zoo::make_due(&mut source);
+    let rows = zoo::snapshot(&mut source);
+    drop(source);
+    old.configure(PRELOAD);
+    old.stop(Stop::Fast);
+    let upgraded = Cluster::bare(PRELOAD);
+    upgraded.stop(Stop::Fast);
+    let output = check(
+        program("pg_upgrade")
+            .args(["-U", "postgres", "-b"])
+            .arg(&older)
+            .arg("-B")
+            .arg(bindir())
+            .arg("-d")
+            .arg(old.data())
+            .arg("-D")
+            .arg(upgraded.data())
+            .arg("-s")
+            .arg(upgraded.socket()),
+    );
+    eprintln!("{}", String::from_utf8_lossy(&output.stdout));
+    upgraded.configure(BARE);
+    upgraded.start();
+    let mut db = upgraded.connect("source", "postgres");
+    let kept = zoo::snapshot(&mut db);
+    for (table, rows) in &rows {
+        assert_eq!(&kept[table], rows, "{table}");
+    }
+    db.run("ALTER ROLE zoo_late LOGIN");
+    drop(db);
+    upgraded.configure(PRELOAD);
+    upgraded.restart();
+    // It is the same database, not a copy of it: it goes on by itself.
+    let mut db = upgraded.connect("source", "postgres");
+    zoo::finish(&mut db, &token);
+    assert_eq!(db.count("wf_health() WHERE NOT ok"), 0);
+}
+
 #[test]
 fn a_standby_runs_nothing_until_it_is_promoted() {
     let primary = Cluster::new();

@@ -351,7 +351,7 @@ fn everyone_controls_what_is_theirs() {
         "wf_fork('a', 1)",
     ] {
         let failure = bob.fails(&format!("SELECT {call}"));
-        assert_eq!(failure.sqlstate, "42501", "{call}: {failure:?}");
+        assert_eq!(failure.sqlstate, "42704", "{call}: {failure:?}");
     }
     // A workflow, or everything: the role's own.
     assert!(alice.one::<bool>("SELECT wf_pause(workflow => 'waits')"));

@@ -127,7 +127,7 @@ fn others_neither_see_nor_move_it() {
         "wf_get('a', 'a')",
     ] {
         let failure = bob.fails(&format!("SELECT {call}"));
-        assert_eq!(failure.sqlstate, "42501", "{call}: {failure:?}");
+        assert_eq!(failure.sqlstate, "42704", "{call}: {failure:?}");
     }
     let failure = bob.fails("SELECT wf_start('waits', '{\"secret\": 1}', id => 'a')");
     assert_eq!(

@@ -320,6 +320,9 @@ fn a_chain_of_a_thousand_steps() {
 #[test]
 fn an_interruption_that_was_swallowed_leaves_no_trace() {
     let cluster = Cluster::new();
+    if cluster.lacks("plperlu") {
+        return;
+    }
     let mut db = cluster.admin();
     db.run("CREATE EXTENSION plperlu");
     db.run(
@@ -338,6 +341,9 @@ $$"#,
 #[test]
 fn workflows_in_other_languages() {
     let cluster = Cluster::new();
+    if cluster.lacks("plpython3u") || cluster.lacks("plperlu") {
+        return;
+    }
     let mut db = cluster.admin();
     db.run("CREATE EXTENSION plpython3u; CREATE EXTENSION plperlu; CREATE TABLE log (what text)");
     db.run(
@@ -510,7 +516,12 @@ fn results_of_every_type() {
              RETURN answers;
          END",
     );
+    // A server may have been built without libxml.
+    let has_xml = db.attempt("SELECT '<a/>'::xml").is_ok();
     for expression in VALUES {
+        if expression.ends_with("::xml") && !has_xml {
+            continue;
+        }
         let quoted = json!([expression]).to_string().replace('\'', "''");
         let id: String = db.one(&format!("SELECT wf_start('types', '{quoted}')"));
         let expected: Value = match *expression {

@@ -319,7 +319,7 @@ fn only_who_may_works_on_a_queue() {
         let token = claim(worker, "q", "1 min");
         assert_eq!(worker.count("wf.tasks"), 4);
         assert_eq!(worker.count("wf.workflows"), 0);
-        assert_eq!(worker.fails("SELECT wf_cancel('f')").sqlstate, "42501");
+        assert_eq!(worker.fails("SELECT wf_cancel('f')").sqlstate, "42704");
         worker.run(&format!("SELECT wf_heartbeat('{token}'), wf_complete('{token}', '1')"));
         assert_eq!(worker.fails("SELECT * FROM wf_internal.tasks").sqlstate, "42501");
     }

@@ -139,8 +139,8 @@ fn values_and_streams_are_for_those_with_the_owners_privileges() {
         assert_eq!(session.count("wf.streams"), 1);
     }
     let mut bob = cluster.connect("postgres", "bob");
-    assert_eq!(bob.fails("SELECT wf_wait_value('e', 'said')").sqlstate, "42501");
-    assert_eq!(bob.fails("SELECT wf_read_stream('e', 'all')").sqlstate, "42501");
+    assert_eq!(bob.fails("SELECT wf_wait_value('e', 'said')").sqlstate, "42704");
+    assert_eq!(bob.fails("SELECT wf_read_stream('e', 'all')").sqlstate, "42704");
     assert_eq!(bob.count("wf.streams"), 0);
     // A function that is cheap to try does not get to see the rows that the view holds back.
     bob.run(

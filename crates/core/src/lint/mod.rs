@@ -3,12 +3,14 @@
 //! It looks at tokens, not at a parse tree: SQL in PL/pgSQL is found without knowing where an expression ends, and a
 //! construct that is not known is passed over.
 
+mod calls;
 mod reads;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::lexer::{self, Kind, Token};
+pub use calls::{Call, calls};
 use words::{CHANGING, REACHING_OUT, RECORDED, Recorded, TIMES, WRITING};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

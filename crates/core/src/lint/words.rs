@@ -40,6 +40,15 @@ pub(super) const RECORDED: [Recorded; 6] = [
     },
 ];
 
+/// Calls that wait, or end the run, and what they are recorded as.
+pub(super) const WAITS: [(&str, &str); 5] = [
+    ("wf_sleep", "sleep"),
+    ("wf_sleep_until", "sleep"),
+    ("wf_wait_signal", "signal"),
+    ("wf_rollback", "rollback"),
+    ("wf_continue_as_new", "continue"),
+];
+
 /// Key words that are a time.
 pub(super) const TIMES: [&str; 5] = [
     "current_timestamp",

@@ -1,0 +1,1 @@
+SELECT d.def_id, d.workflow FROM wf_internal.definitions d

@@ -1,0 +1,2 @@
+-- $1 the next is due
+UPDATE wf_internal.sweeps s SET next_at = $1

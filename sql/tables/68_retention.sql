@@ -1,0 +1,27 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
+-- How long instances are kept after their end, where pg_workflow.retention is not to count: said by wf_retention.
+CREATE TABLE wf_internal.retention_rules (
+    set_at      timestamptz NOT NULL,
+    completed   bigint,                         -- microseconds; NULL: a wider rule says it
+    failed      bigint,                         -- failed and cancelled ones; NULL: as completed
+    owner       regrole,                        -- of runs of this role; NULL: of every role
+    set_by      regrole     NOT NULL,
+    workflow    text                            -- of this workflow; NULL: of every workflow
+);
+-- One rule a scope.
+CREATE UNIQUE INDEX retention_rules_scope ON wf_internal.retention_rules
+    ((coalesce(owner::oid, 0)), (coalesce(workflow, '')));
+COMMENT ON TABLE wf_internal.retention_rules IS 'how long instances are kept after their end';
+
+-- What has become of the background purge: one row, written by the scheduler. A record: nothing is decided by it.
+CREATE TABLE wf_internal.sweeps (
+    swept_at    timestamptz,                    -- end of the last sweep that has come to its end
+    next_at     timestamptz,                    -- when the next is due; NULL: nothing is there that comes of age
+    removed     bigint      NOT NULL,           -- runs, in all
+    last_removed bigint     NOT NULL,           -- by the last sweep, or the one that is under way
+    only_row    boolean     PRIMARY KEY DEFAULT true CHECK (only_row)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+COMMENT ON TABLE wf_internal.sweeps IS 'what the background purge has done';
+
+SELECT pg_catalog.pg_extension_config_dump('wf_internal.retention_rules', '');
+SELECT pg_catalog.pg_extension_config_dump('wf_internal.sweeps', '');

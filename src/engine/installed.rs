@@ -1,0 +1,54 @@
+//! Is the schema in this database the one that this library was made for? Between the installation of a new library and
+//! `ALTER EXTENSION UPDATE` it is not. Statements would meet tables of another shape, and functions be declared with other
+//! parameters than they read: so nothing is run then.
+
+use std::cell::Cell;
+
+use crate::error::Error;
+use crate::pg::{catalog, scope, txn};
+use crate::store::home;
+
+const LIBRARY: &str = env!("CARGO_PKG_VERSION");
+
+/// Symbols that scripts of any version call, and views and functions in which one may look for the cause. They read no table
+/// of ours then, and their parameters stay.
+const OF_ANY_SCHEMA: [&str; 6] = [
+    "wf_announce",
+    "wf_facts",
+    "wf_cron_error",
+    "wf_is_current",
+    "wf_explain",
+    "wf_message_shape",
+];
+
+thread_local! {
+    /// The value of `functions_generation` for which it was found to be so. An update replaces functions.
+    static FITS: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// `None` if the extension is not installed here. As the engine.
+pub(crate) fn fits() -> Option<bool> {
+    let generation = catalog::functions_generation();
+    let fits = home::extension_version()? == LIBRARY;
+    FITS.set(fits.then_some(generation));
+    Some(fits)
+}
+
+/// The versions of schema and library, if they differ. As the engine.
+pub(crate) fn difference() -> Option<(String, &'static str)> {
+    let schema = home::extension_version()?;
+    (schema != LIBRARY).then_some((schema, LIBRARY))
+}
+
+/// Refuses a call of a function of ours; `symbol` is its name in the library.
+pub(crate) fn check(symbol: &str) -> Result<(), Error> {
+    if FITS.get() == Some(catalog::functions_generation()) || OF_ANY_SCHEMA.contains(&symbol) {
+        return Ok(());
+    }
+    txn::with_spi(|| {
+        scope::as_engine(|| match fits().and_then(|_| difference()) {
+            Some((schema, library)) => Err(Error::OtherSchema { schema, library }),
+            None => Ok(()),
+        })
+    })
+}
