@@ -23,6 +23,7 @@ ACCEPTED = [
 PATHS = {
     "functions": "SET LOCAL search_path = @extschema@, pg_temp;",
     "tables": "SET LOCAL search_path = pg_catalog, pg_temp;",
+    "updates/*": "SET LOCAL search_path = pg_catalog, pg_temp;",
     "views": "SET LOCAL search_path = pg_catalog, pg_temp;",
 }
 
@@ -102,11 +103,11 @@ def install_script(top: Path) -> None:
     for name in files:
         look(state, top / name, name)
     for kind, path in PATHS.items():
-        for file in sorted((top / "sql" / kind).glob("*.sql")):
+        for file in sorted(top.glob(f"sql/{kind}/*.sql")):
             name = str(file.relative_to(top))
             if not file.read_text().startswith(path):
                 report(name, f"does not begin with {path}")
-            if name not in order:
+            if name not in files:
                 report(name, "is not in src/lib.rs")
 
 

@@ -10,7 +10,7 @@ WITH sample AS (
     LIMIT $3
 ), calls AS (
     SELECT c.n, c.kind, c.name, p.status,
-           lag(c.kind) OVER w AS before_kind, lag(c.name) OVER w AS before_name, lead(c.n) OVER w IS NULL AS is_last
+           pg_catalog.lag(c.kind) OVER w AS before_kind, pg_catalog.lag(c.name) OVER w AS before_name, pg_catalog.lead(c.n) OVER w IS NULL AS is_last
     FROM sample p
     CROSS JOIN LATERAL (
         SELECT s.run_id, s.n, s.kind, s.name FROM wf_internal.steps s
@@ -31,8 +31,8 @@ WITH sample AS (
       AND NOT EXISTS (SELECT FROM wf_internal.steps s
                       WHERE s.run_id = p.run_id AND s.kind NOT IN ('value', 'set', 'emit', 'await', 'compensation'))
 )
-SELECT o.from_kind, o.from_name, o.kind, o.name, o.times, (SELECT count(*) FROM sample)
-FROM (SELECT e.from_kind, e.from_name, e.kind, e.name, count(*) AS times, min(e.n) AS n
+SELECT o.from_kind, o.from_name, o.kind, o.name, o.times, (SELECT pg_catalog.count(*) FROM sample)
+FROM (SELECT e.from_kind, e.from_name, e.kind, e.name, pg_catalog.count(*) AS times, pg_catalog.min(e.n) AS n
       FROM edges e
       GROUP BY 1, 2, 3, 4
       ORDER BY times DESC, n

@@ -7,7 +7,7 @@ WITH RECURSIVE above AS (
     FROM above a JOIN wf_internal.runs p ON p.run_id = a.parent_run_id
     WHERE a.trace IS NULL AND a.parent_n > 0
 ), trace AS (
-    SELECT coalesce(split_part(a.trace, '-', 2), replace(a.run_id::text, '-', '')) AS id
+    SELECT coalesce(pg_catalog.split_part(a.trace, '-', 2), pg_catalog.replace(a.run_id::text, '-', '')) AS id
     FROM above a ORDER BY a.distance DESC LIMIT 1
 ), tree AS (
     SELECT r.run_id, 0 AS depth FROM wf_internal.runs r WHERE r.run_id = $1
@@ -17,7 +17,7 @@ WITH RECURSIVE above AS (
     WHERE t.depth < 100
 ), spans AS (
     SELECT r.run_id, 0 AS n, 0 AS item, d.workflow AS name,
-           CASE WHEN r.trace IS NOT NULL THEN split_part(r.trace, '-', 3) END AS given,
+           CASE WHEN r.trace IS NOT NULL THEN pg_catalog.split_part(r.trace, '-', 3) END AS given,
            CASE WHEN r.parent_n > 0 THEN r.parent_run_id END AS parent_run_id, r.parent_n, coalesce(r.parent_item, 0) AS parent_item,
            coalesce(r.started_at, r.created_at) AS started_at, r.finished_at, r.status, r.error->>'message' AS error,
            pg_catalog.jsonb_build_object('workflow.id', r.id, 'workflow.run_id', r.run_id::text, 'workflow.name', d.workflow,
@@ -42,10 +42,10 @@ WITH RECURSIVE above AS (
     WHERE b.started_at IS NOT NULL
 ), numbered AS (
     SELECT s.*,
-           pg_catalog.lpad(pg_catalog.to_hex(('x' || pg_catalog.right(replace(s.run_id::text, '-', ''), 16))::bit(64)::bigint
+           pg_catalog.lpad(pg_catalog.to_hex(('x' || pg_catalog.right(pg_catalog.replace(s.run_id::text, '-', ''), 16))::bit(64)::bigint
                                              # ((s.n::bigint << 32) | s.item)), 16, '0') AS span_id,
            coalesce(s.given,
-                    pg_catalog.lpad(pg_catalog.to_hex(('x' || pg_catalog.right(replace(s.parent_run_id::text, '-', ''), 16))::bit(64)::bigint
+                    pg_catalog.lpad(pg_catalog.to_hex(('x' || pg_catalog.right(pg_catalog.replace(s.parent_run_id::text, '-', ''), 16))::bit(64)::bigint
                                                       # ((s.parent_n::bigint << 32) | s.parent_item)), 16, '0'), '') AS parent_span_id
     FROM spans s
 )

@@ -5,6 +5,6 @@ SELECT t.nr, t.parent, t.kind, t.name, t.status, t.attempts, (t.detail->>'occurr
        nullif(pg_catalog.concat_ws(', ', 'by ' || (t.detail->>'by'), t.detail->>'reason',
                                    CASE WHEN t.detail ? 'cached' THEN 'from the cache' END), ''),
        t.total
-FROM (SELECT v.*, count(*) OVER () AS total FROM wf.timeline v WHERE v.run_id = $1) AS t
+FROM (SELECT v.*, pg_catalog.count(*) OVER () AS total FROM wf.timeline v WHERE v.run_id = $1) AS t
 WHERE t.nr <= $2 OR t.nr > t.total - $2
 ORDER BY t.nr

@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- Runs (and schedules) that a process was at when it crashed. A row stays until the run ends or is resumed; there are few. Who
 -- counts is the scheduler, before it has executors run anything.
 CREATE TABLE wf_internal.crashes (

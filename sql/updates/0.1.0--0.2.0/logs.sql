@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- What steps have raised below ERROR. Written with the record of the attempt, by who holds the lock of the run or branch; of
 -- steps that raise nothing there is nothing. Bounded by pg_workflow.log_lines and log_lines_per_run, and removed with the run.
 CREATE TABLE wf_internal.logs (

@@ -1,3 +1,4 @@
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- 0.1.0 removed nothing by itself. A database that comes from there goes on so until it is told otherwise: the rule at the
 -- end is wf_retention(completed => '1000 years') of a superuser; wf_retention() takes it away.
 -- How long instances are kept after their end, where pg_workflow.retention is not to count: said by wf_retention.
