@@ -17,7 +17,8 @@ CREATE VIEW wf.timeline WITH (security_barrier) AS
                     ELSE 1 END AS parent,
                o.kind, o.name, o.status, o.attempts, o.started_at, o.finished_at, o.detail
         FROM (
-            SELECT row_number() OVER (ORDER BY e.n = 0 AND e.part = 0 DESC, e.at, e.n, e.item, e.part) AS nr, e.*
+            SELECT row_number() OVER (ORDER BY e.n = 0 AND e.part = 0 DESC, e.at, e.n, e.item, e.part) AS nr,
+                   e.n, e.item, e.part, e.kind, e.name, e.status, e.attempts, e.started_at, e.finished_at, e.detail
             FROM (
                 -- The run, its delayed start, and its wait for a first turn.
                 SELECT 0 AS n, 0 AS item, 0 AS part, 'run' AS kind, d.workflow AS name,
@@ -59,9 +60,9 @@ CREATE VIEW wf.timeline WITH (security_barrier) AS
                                          THEN coalesce(s.request->>'id', r.id || '/' || s.name || coalesce('/' || nullif(s.occurrence, 1), '')) END,
                            'cached', CASE WHEN s.kind = 'step' AND s.attempt = 0 THEN s.request->'cached' END))
                 FROM wf_internal.steps s
-                LEFT JOIN LATERAL (SELECT * FROM wf_internal.branches y
+                LEFT JOIN LATERAL (SELECT y.started_at, y.finished_at, y.due_at, y.attempt, y.status, y.error FROM wf_internal.branches y
                                    WHERE y.run_id = s.run_id AND y.n = s.n AND y.item = 1 AND s.kind = 'step' OFFSET 0) AS b ON true
-                LEFT JOIN LATERAL (SELECT * FROM wf_internal.tasks y
+                LEFT JOIN LATERAL (SELECT y.finished_at, y.attempt, y.status, y.error FROM wf_internal.tasks y
                                    WHERE y.run_id = s.run_id AND y.n = s.n AND s.kind = 'task' OFFSET 0) AS k ON true
                 CROSS JOIN LATERAL (SELECT CASE WHEN s.kind = 'compensation' THEN coalesce(s.finished_at, s.started_at)
                                                 ELSE s.started_at END AS since) AS x
@@ -73,7 +74,7 @@ CREATE VIEW wf.timeline WITH (security_barrier) AS
                        pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
                            'next_attempt_at', CASE WHEN s.finished_at IS NULL THEN coalesce(b.due_at, s.due_at) END))
                 FROM wf_internal.steps s
-                LEFT JOIN LATERAL (SELECT * FROM wf_internal.branches y
+                LEFT JOIN LATERAL (SELECT y.started_at, y.finished_at, y.due_at, y.attempt, y.status, y.error FROM wf_internal.branches y
                                    WHERE y.run_id = s.run_id AND y.n = s.n AND y.item = 1 AND s.kind = 'step' OFFSET 0) AS b ON true
                 WHERE s.run_id = r.run_id AND s.kind = 'step'
                   AND (s.attempt > 1 OR s.status = 'retrying' OR b.attempt > 1 OR b.status = 'retrying')
@@ -83,7 +84,8 @@ CREATE VIEW wf.timeline WITH (security_barrier) AS
                        CASE WHEN coalesce(b.started_at, b.finished_at, s.finished_at, r.finished_at) IS NULL THEN 'waiting' ELSE 'completed' END,
                        NULL, s.started_at, s.started_at, coalesce(b.started_at, b.finished_at, s.finished_at, r.finished_at), '{}'
                 FROM wf_internal.steps s
-                CROSS JOIN LATERAL (SELECT * FROM wf_internal.branches y WHERE y.run_id = s.run_id AND y.n = s.n OFFSET 0) AS b
+                CROSS JOIN LATERAL (SELECT y.n, y.item, y.started_at, y.finished_at, y.due_at, y.attempt, y.status, y.error
+                                    FROM wf_internal.branches y WHERE y.run_id = s.run_id AND y.n = s.n OFFSET 0) AS b
                 WHERE s.run_id = r.run_id AND s.kind IN ('step', 'map') AND NOT coalesce(s.kind = 'map' AND s.request ? 'workflow', false)
                 UNION ALL
                 SELECT b.n, b.item, 0, 'branch', s.name,
@@ -95,7 +97,8 @@ CREATE VIEW wf.timeline WITH (security_barrier) AS
                            'item', b.item, 'due_at', CASE WHEN b.finished_at IS NULL THEN b.due_at END,
                            'error', b.error->'message', 'sqlstate', b.error->'sqlstate'))
                 FROM wf_internal.steps s
-                CROSS JOIN LATERAL (SELECT * FROM wf_internal.branches y WHERE y.run_id = s.run_id AND y.n = s.n OFFSET 0) AS b
+                CROSS JOIN LATERAL (SELECT y.n, y.item, y.started_at, y.finished_at, y.due_at, y.attempt, y.status, y.error
+                                    FROM wf_internal.branches y WHERE y.run_id = s.run_id AND y.n = s.n OFFSET 0) AS b
                 WHERE s.run_id = r.run_id AND s.kind = 'map' AND NOT coalesce(s.request ? 'workflow', false)
                 UNION ALL
                 -- Items that are instances of their own.
@@ -107,7 +110,7 @@ CREATE VIEW wf.timeline WITH (security_barrier) AS
                       FROM wf_internal.runs k
                       WHERE k.parent_run_id = r.run_id AND k.parent_item > 0
                       GROUP BY k.parent_n, k.parent_item, k.id) AS c
-                CROSS JOIN LATERAL (SELECT * FROM wf_internal.steps y WHERE y.run_id = r.run_id AND y.n = c.n OFFSET 0) AS s
+                CROSS JOIN LATERAL (SELECT y.name FROM wf_internal.steps y WHERE y.run_id = r.run_id AND y.n = c.n OFFSET 0) AS s
                 UNION ALL
                 -- Tasks: when the last attempt was begun is known.
                 SELECT k.n, 0, 1, CASE WHEN k.attempt > 1 OR k.attempt = 1 AND x.again THEN 'retry' ELSE 'queue' END, s.name,
@@ -117,7 +120,7 @@ CREATE VIEW wf.timeline WITH (security_barrier) AS
                            'queue', u.name, 'worker', k.worker,
                            'next_attempt_at', CASE WHEN k.status = 'retrying' AND k.queued_at < 'infinity' THEN k.queued_at END))
                 FROM wf_internal.tasks k
-                CROSS JOIN LATERAL (SELECT * FROM wf_internal.steps y WHERE y.run_id = k.run_id AND y.n = k.n OFFSET 0) AS s
+                CROSS JOIN LATERAL (SELECT y.name, y.finished_at FROM wf_internal.steps y WHERE y.run_id = k.run_id AND y.n = k.n OFFSET 0) AS s
                 JOIN wf_internal.queues u ON u.queue_id = k.queue_id
                 CROSS JOIN LATERAL (SELECT k.finished_at IS NULL AND k.status IN ('waiting', 'retrying') AS again) AS y
                 CROSS JOIN LATERAL (SELECT y.again, CASE WHEN y.again THEN s.finished_at

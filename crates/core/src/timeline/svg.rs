@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::scale::Scale;
+use super::text::length;
 use super::{Node, Style, Timeline};
 use crate::words::{self, fit};
 
@@ -125,7 +126,7 @@ fn axis(out: &mut String, scale: &Scale, from: i64, foot: usize) {
 fn row(out: &mut String, depth: usize, node: &Node, scale: &Scale, y: usize, now: i64, at: &dyn Fn(i64) -> String) {
     let indent = 8 + 14 * depth.min(8);
     let base = y + 15;
-    let took = node.took.map(words::duration).unwrap_or_default();
+    let took = length(node, now);
     let begin = node
         .marks
         .iter()

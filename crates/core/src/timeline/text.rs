@@ -55,7 +55,7 @@ pub fn text(timeline: &Timeline, width: usize, now: i64, at: &dyn Fn(i64) -> Str
 }
 
 /// How long it took, or takes so far.
-fn length(node: &Node, now: i64) -> String {
+pub(super) fn length(node: &Node, now: i64) -> String {
     if let Some(took) = node.took {
         return words::duration(took);
     }
