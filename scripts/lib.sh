@@ -47,7 +47,7 @@ packages_for() {
         build) printf '%s\n' build-essential clang libclang-dev libssl-dev pkg-config ${major:+"postgresql-$major" "postgresql-server-dev-$major"} ;;
         demo) echo iso-codes ;;
         test)
-            echo pgbouncer
+            printf '%s\n' libfaketime pgbouncer
             [[ -z $major ]] || printf '%s\n' "postgresql-plperl-$major" "postgresql-plpython3-$major" "postgresql-$major-pgtap" "postgresql-$major-cron"
             ;;
         *) die "unknown group of packages: $1" ;;
@@ -132,8 +132,13 @@ ensure_cargo_pgrx() {
 
 pg_major() { "$PG_CONFIG" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/'; }
 
-# Arguments that make cargo build for the major version of PG_CONFIG.
-cargo_features() { printf '%s\n' --no-default-features --features "pg$(pg_major)"; }
+# cargo_features [--release]: arguments that make cargo build for the major version of PG_CONFIG. Builds for tests have fault
+# points, at which a server can be killed; a release has none.
+cargo_features() {
+    local faults=,faults
+    [[ ${1:-} != --release ]] || faults=
+    printf '%s\n' --no-default-features --features "pg$(pg_major)$faults"
+}
 
 # update_script EXTENSION UPDATES SOURCE...: the script that updates from the release that directory UPDATES is named after.
 # What becomes of tables stands in UPDATES; functions and views are compared with the release (update.awk).
@@ -172,10 +177,11 @@ stage_build() (
     staged=$REPO/target/package
     profile=(--debug)
     [[ ${1:-} != --release ]] || profile=()
-    mapfile -t features < <(cargo_features)
+    mapfile -t features < <(cargo_features "$@")
     # Not `cargo pgrx install`: it copies over the library that a running server has mapped.
     rm -rf "$staged"
     "$CARGO_PGRX" pgrx package --pg-config "$PG_CONFIG" --out-dir "$staged" "${profile[@]}" "${features[@]}"
+    [[ ${1:-} != --release ]] || ! grep -rqa 'fault at "' "$staged" || die "the release has fault points"
     stage_scripts "$staged$("$PG_CONFIG" --sharedir)/extension"
 )
 

@@ -62,9 +62,19 @@ extension_sql_file!(
     requires = ["commands_tables"]
 );
 extension_sql_file!(
+    "../sql/tables/68_crashes.sql",
+    name = "crashes_tables",
+    requires = ["schedules_tables"]
+);
+extension_sql_file!(
+    "../sql/tables/68_logs.sql",
+    name = "logs_tables",
+    requires = ["crashes_tables"]
+);
+extension_sql_file!(
     "../sql/tables/68_retention.sql",
     name = "retention_tables",
-    requires = ["schedules_tables"]
+    requires = ["logs_tables"]
 );
 extension_sql_file!(
     "../sql/functions/10_client.sql",
@@ -128,9 +138,14 @@ extension_sql_file!(
     requires = ["check"]
 );
 extension_sql_file!(
+    "../sql/functions/62_metrics.sql",
+    name = "metrics",
+    requires = ["triggers"]
+);
+extension_sql_file!(
     "../sql/functions/70_values.sql",
     name = "values",
-    requires = ["triggers"]
+    requires = ["metrics"]
 );
 extension_sql_file!("../sql/functions/71_test.sql", name = "test", requires = ["values"]);
 extension_sql_file!("../sql/functions/80_tasks.sql", name = "tasks", requires = ["test"]);
@@ -187,9 +202,14 @@ extension_sql_file!(
     requires = ["schedules_views"]
 );
 extension_sql_file!(
+    "../sql/views/25_logs.sql",
+    name = "logs_views",
+    requires = ["grants_views"]
+);
+extension_sql_file!(
     "../sql/views/25_retention.sql",
     name = "retention_views",
-    requires = ["grants_views"]
+    requires = ["logs_views"]
 );
 extension_sql_file!(
     "../sql/views/25_timeline.sql",
@@ -197,9 +217,14 @@ extension_sql_file!(
     requires = ["retention_views"]
 );
 extension_sql_file!(
+    "../sql/views/26_stats.sql",
+    name = "stats_views",
+    requires = ["timeline_views"]
+);
+extension_sql_file!(
     "../sql/views/30_load.sql",
     name = "load_views",
-    requires = ["timeline_views"]
+    requires = ["stats_views"]
 );
 extension_sql_file!(
     "../sql/views/31_failures.sql",

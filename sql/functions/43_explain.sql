@@ -1,7 +1,11 @@
 SET LOCAL search_path = @extschema@, pg_temp;
 -- Why an instance does not move. A reason is a JSON object whose keys are columns of wf_explain: each of the functions here
 -- gives those that it knows. They run as the engine, behind a check of who asks. What pg_stat_activity says of other sessions
--- is added by wf_explain itself, with the rights of its caller.
+-- is added by wf_explain itself, with the rights of its caller. That library and schema differ is said by the library, which
+-- then calls nothing of this.
+
+-- Bodies that are parsed when they are created find Postgres' operators, and nobody else's.
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 CREATE FUNCTION wf_internal.message_shape(message text) RETURNS text
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'wf_message_shape';
@@ -160,7 +164,6 @@ CREATE FUNCTION wf_internal.reason_server() RETURNS SETOF jsonb
     AS $$
     DECLARE
         f constant jsonb := wf_internal.facts();
-        installed constant text := (SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname = 'pg_workflow');
         runs boolean := EXISTS (SELECT FROM wf_internal.processes() p WHERE p.kind = 'scheduler');
     BEGIN
         IF pg_catalog.pg_is_in_recovery() THEN
@@ -169,11 +172,6 @@ CREATE FUNCTION wf_internal.reason_server() RETURNS SETOF jsonb
         ELSIF NOT (f->>'preloaded')::boolean THEN
             RETURN NEXT wf_internal.because('not_preloaded', 'no worker runs: the library was not loaded when the server started',
                 'Add pg_workflow to shared_preload_libraries and restart the server, or drive work by CALL wf_run_pending().');
-        ELSIF installed <> f->>'version' THEN
-            RETURN NEXT wf_internal.because('versions',
-                pg_catalog.format('workers stand still: the library is of version %s, the extension of version %s', f->>'version', installed),
-                'Run ALTER EXTENSION pg_workflow UPDATE; if that does not help, restart the server to load the new library.',
-                detail => pg_catalog.jsonb_build_object('library', f->'version', 'extension', installed));
         ELSIF NOT wf_internal.is_home() THEN
             RETURN NEXT wf_internal.because('copy', 'workers stand still: this database is a copy, whose instances are left alone',
                 'SELECT wf_adopt(); if they are to run here.');

@@ -1,5 +1,6 @@
 SET LOCAL search_path = @extschema@, pg_temp;
--- Why an instance does not move: the calls that it waits for. Continues 43_explain.sql.
+-- Why an instance does not move: the calls that it waits for. Continues 43_explain.sql, whose path it keeps.
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- What something in a queue waits for: one thing, the most decisive. subject: what it is, in words.
 CREATE FUNCTION wf_internal.reason_queued(of_queue integer, of_key text, is_task boolean, subject text, step text, since timestamptz, t timestamptz)
@@ -331,7 +332,7 @@ CREATE FUNCTION wf_internal.explain(id text) RETURNS jsonb
 COMMENT ON FUNCTION wf_internal.explain(text) IS 'behind wf_explain: its rows as an array of objects';
 
 -- Parsed here and now: its callers have no USAGE on wf_internal. pg_stat_activity shows them what it shows them elsewhere.
-CREATE FUNCTION wf_explain(id text)
+CREATE FUNCTION @extschema@.wf_explain(id text)
     RETURNS TABLE (reason text, explanation text, hint text, instance text, step text, since timestamptz, until timestamptz,
                    pid integer, blocked_by integer[], detail jsonb)
     LANGUAGE sql
@@ -356,5 +357,7 @@ BEGIN ATOMIC
         FROM pg_catalog.pg_stat_activity s WHERE s.pid = ANY (e.blocked_by)) AS b ON true
     ORDER BY e.nr;
 END;
-COMMENT ON FUNCTION wf_explain(text) IS
-'Why does the open or last run of an id not move? One row a reason, the most decisive first: a code, a sentence, and what to do. instance: the id that it is about (a child that is waited for, and what that waits for, follow its parent). since, until: of what is waited for. pid: the process that is at it; blocked_by: those that it waits for. What pg_stat_activity does not show the caller is left out. Errors: 42704 unknown id, 42501 not yours.';
+COMMENT ON FUNCTION @extschema@.wf_explain(text) IS
+'Why does the open or last run of an id not move? One row a reason, the most decisive first: a code, a sentence, and what to do. instance: the id that it is about (a child that is waited for, and what that waits for, follow its parent). since, until: of what is waited for. pid: the process that is at it; blocked_by: those that it waits for. What pg_stat_activity does not show the caller is left out. Errors: 42704 unknown id, or not yours to see.';
+
+SET LOCAL search_path = @extschema@, pg_temp;

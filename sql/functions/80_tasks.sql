@@ -44,16 +44,16 @@ CREATE FUNCTION wf_poll(
     max    integer  DEFAULT 1,
     lease  interval DEFAULT '1 minute'
 ) RETURNS TABLE (task text, queue_name text, name text, attempt integer, input jsonb, idempotency_key text,
-                 deadline timestamptz, lease_until timestamptz, heartbeat jsonb, id text, workflow text)
+                 deadline timestamptz, lease_until timestamptz, heartbeat jsonb, id text, workflow text, trace text)
     LANGUAGE sql
 BEGIN ATOMIC
-    SELECT t.task, t.queue_name, t.name, t.attempt, t.input, t.idempotency_key, t.deadline, t.lease_until, t.heartbeat, t.id, t.workflow
+    SELECT t.task, t.queue_name, t.name, t.attempt, t.input, t.idempotency_key, t.deadline, t.lease_until, t.heartbeat, t.id, t.workflow, t.trace
     FROM pg_catalog.jsonb_to_recordset(wf_internal.poll(queues, worker, max, lease))
          AS t(task text, queue_name text, name text, attempt integer, input jsonb, idempotency_key text,
-              deadline timestamptz, lease_until timestamptz, heartbeat jsonb, id text, workflow text);
+              deadline timestamptz, lease_until timestamptz, heartbeat jsonb, id text, workflow text, trace text);
 END;
 COMMENT ON FUNCTION wf_poll(text[], text, integer, interval) IS
-'For a worker: claims up to max tasks (1 to 10000) of the queues, those of the first queue first, and in each by priority and age. Returns no row if there are none, or none that the caller may claim: tasks of the caller''s own instances, of roles it is a member of, and of queues that name it in "workers". The claim holds until lease_until, when the transaction has committed: claim in a transaction of its own. task: the token that wf_complete, wf_fail and wf_heartbeat want. idempotency_key: the same in all attempts. deadline: when the attempt is given up at the latest. heartbeat: the last details of the attempt before. worker: a name to be shown. Errors: 22023 wrong argument.';
+'For a worker: claims up to max tasks (1 to 10000) of the queues, those of the first queue first, and in each by priority and age. Returns no row if there are none, or none that the caller may claim: tasks of the caller''s own instances, of roles it is a member of, and of queues that name it in "workers". The claim holds until lease_until, when the transaction has committed: claim in a transaction of its own. task: the token that wf_complete, wf_fail and wf_heartbeat want. idempotency_key: the same in all attempts. deadline: when the attempt is given up at the latest. heartbeat: the last details of the attempt before. trace: a W3C traceparent, if the instance was started in a trace. worker: a name to be shown. Errors: 22023 wrong argument.';
 
 CREATE FUNCTION wf_poll(
     queue  text,
@@ -61,13 +61,13 @@ CREATE FUNCTION wf_poll(
     max    integer  DEFAULT 1,
     lease  interval DEFAULT '1 minute'
 ) RETURNS TABLE (task text, queue_name text, name text, attempt integer, input jsonb, idempotency_key text,
-                 deadline timestamptz, lease_until timestamptz, heartbeat jsonb, id text, workflow text)
+                 deadline timestamptz, lease_until timestamptz, heartbeat jsonb, id text, workflow text, trace text)
     LANGUAGE sql
 BEGIN ATOMIC
-    SELECT t.task, t.queue_name, t.name, t.attempt, t.input, t.idempotency_key, t.deadline, t.lease_until, t.heartbeat, t.id, t.workflow
+    SELECT t.task, t.queue_name, t.name, t.attempt, t.input, t.idempotency_key, t.deadline, t.lease_until, t.heartbeat, t.id, t.workflow, t.trace
     FROM pg_catalog.jsonb_to_recordset(wf_internal.poll(ARRAY[queue], worker, max, lease))
          AS t(task text, queue_name text, name text, attempt integer, input jsonb, idempotency_key text,
-              deadline timestamptz, lease_until timestamptz, heartbeat jsonb, id text, workflow text);
+              deadline timestamptz, lease_until timestamptz, heartbeat jsonb, id text, workflow text, trace text);
 END;
 COMMENT ON FUNCTION wf_poll(text, text, integer, interval) IS 'wf_poll of one queue.';
 

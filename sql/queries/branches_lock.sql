@@ -5,7 +5,8 @@
 SELECT b.run_id, b.n, b.item, b.attempt, b.status, b.due_at, b.started_at, coalesce(b.input, s.request->'input'), s.name, s.request,
        r.def_id, r.owner::oid, r.priority, r.id, r.deadline, r.seq, r.depth,
        r.finished_at IS NULL AND s.finished_at IS NULL AND r.status <> 'compensating'
-           AND NOT EXISTS (SELECT FROM wf_internal.controls c WHERE c.run_id = b.run_id AND c.action = 'cancel')
+           AND NOT EXISTS (SELECT FROM wf_internal.controls c WHERE c.run_id = b.run_id AND c.action = 'cancel'),
+       r.created_at, r.trace
 FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS k(run_id, n, item)
 JOIN wf_internal.branches b ON b.run_id = k.run_id AND b.n = k.n AND b.item = k.item
 CROSS JOIN LATERAL (SELECT * FROM wf_internal.runs x WHERE x.run_id = b.run_id OFFSET 0) AS r

@@ -34,6 +34,8 @@ WITH locked AS MATERIALIZED (
     DELETE FROM wf_internal.task_queue q USING gone g WHERE q.inside AND q.run_id = g.run_id
 ), joined AS (
     DELETE FROM wf_internal.joined j USING gone g WHERE j.run_id = g.run_id
+), logs AS (
+    DELETE FROM wf_internal.logs l USING gone g WHERE l.run_id = g.run_id
 ), waits AS (
     DELETE FROM wf_internal.waits w USING gone g WHERE w.run_id = g.run_id
 ), runs AS (

@@ -7,7 +7,8 @@ SELECT t.run_id, t.n, t.queue_id, t.owner::oid, t.priority, t.seq, t.status, t.a
            AND EXISTS (SELECT FROM wf_internal.task_queue i WHERE i.queue_id = t.queue_id AND NOT i.running AND i.inside),
        t.key, q.notifies,
        pg_catalog.pg_has_role($3, t.owner::oid, 'USAGE')
-           OR EXISTS (SELECT FROM pg_catalog.unnest(q.workers) AS w(role) WHERE pg_catalog.pg_has_role($3, w.role::oid, 'USAGE'))
+           OR EXISTS (SELECT FROM pg_catalog.unnest(q.workers) AS w(role) WHERE pg_catalog.pg_has_role($3, w.role::oid, 'USAGE')),
+       r.trace
 FROM wf_internal.tasks t
 LEFT JOIN wf_internal.steps s ON s.run_id = t.run_id AND s.n = t.n
 JOIN wf_internal.runs r ON r.run_id = t.run_id

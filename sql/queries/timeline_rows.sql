@@ -2,7 +2,7 @@
 SELECT t.nr, t.parent, t.kind, t.name, t.status, t.attempts, (t.detail->>'occurrence')::integer, (t.detail->>'item')::integer,
        t.started_at, t.finished_at, coalesce(t.detail->>'due_at', t.detail->>'next_attempt_at')::timestamptz,
        t.detail->>'error', t.detail->>'child',
-       nullif(pg_catalog.concat_ws(', ', 'by ' || (t.detail->>'by'), t.detail->>'reason', t.detail->>'waiting_for',
+       nullif(pg_catalog.concat_ws(', ', 'by ' || (t.detail->>'by'), t.detail->>'reason',
                                    CASE WHEN t.detail ? 'cached' THEN 'from the cache' END), ''),
        t.total
 FROM (SELECT v.*, count(*) OVER () AS total FROM wf.timeline v WHERE v.run_id = $1) AS t

@@ -31,6 +31,7 @@ CREATE TABLE wf_internal.runs (
     result      jsonb,
     error       jsonb,                          -- sqlstate, message, detail, hint, context, compensated
     queue       jsonb,                          -- the queue that it takes its turn in: id, key, dedup; NULL: none
+    trace       text,                           -- W3C traceparent that it was started with; NULL: none
     PRIMARY KEY (run_id),
     UNIQUE (id, seq)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_limit = 2000);

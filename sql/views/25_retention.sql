@@ -6,7 +6,7 @@ CREATE VIEW wf.retention_rules WITH (security_barrier) AS
            pg_catalog.justify_hours(coalesce(r.failed, r.completed) * interval '1 microsecond') AS failed,
            r.set_by, r.set_at
     FROM wf_internal.retention_rules r
-    WHERE r.owner IS NULL OR pg_catalog.pg_has_role(r.owner::oid, 'USAGE');
+    WHERE r.owner IS NULL OR (SELECT wf_internal.sees_all()) OR pg_catalog.pg_has_role(r.owner::oid, 'USAGE');
 COMMENT ON VIEW wf.retention_rules IS 'how long instances are kept after their end, where pg_workflow.retention does not count: of a workflow (NULL: of every one) and of a role (NULL: of every one)';
 
 CREATE VIEW wf.retention WITH (security_barrier) AS

@@ -14,7 +14,8 @@ CREATE VIEW wf.failures WITH (security_barrier) AS
               WHERE s.run_id = r.run_id AND s.status = 'failed' AND s.kind NOT IN ('compensation', 'rollback')
                 AND s.error->>'sqlstate' = r.error->>'sqlstate' AND s.error->>'message' = r.error->>'message'
               ORDER BY s.n DESC LIMIT 1) AS c ON true
-          WHERE r.error IS NOT NULL AND r.status = 'failed' AND pg_catalog.pg_has_role(r.owner::oid, 'USAGE')) AS f
+          WHERE r.error IS NOT NULL AND r.status = 'failed'
+            AND ((SELECT wf_internal.sees_all()) OR pg_catalog.pg_has_role(r.owner::oid, 'USAGE'))) AS f
     GROUP BY f.workflow, f.step, f.sqlstate, f.message, f.owner;
 COMMENT ON VIEW wf.failures IS 'failed instances, counted by workflow, step, SQLSTATE and message without its values (message), with the last full message and up to three ids';
 

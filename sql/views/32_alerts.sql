@@ -19,7 +19,7 @@ work AS (
                        FROM (SELECT q.run_id FROM wf_internal.ready q WHERE q.owner = o.owner
                              ORDER BY q.owner, q.priority, q.seq, q.run_id LIMIT 1) AS f
                        JOIN wf_internal.runs x USING (run_id)) AS r ON true
-    WHERE pg_catalog.pg_has_role(o.owner::oid, 'USAGE')
+    WHERE (SELECT wf_internal.sees_all()) OR pg_catalog.pg_has_role(o.owner::oid, 'USAGE')
 ),
 at_work AS (
     SELECT w.pid, w.step, w.id, w.since FROM wf.workers w WHERE w.id IS NOT NULL
@@ -36,7 +36,7 @@ failed AS (
         WHERE s.run_id = r.run_id AND s.status = 'failed' AND s.error->>'message' = r.error->>'message'
         ORDER BY s.n DESC LIMIT 1) AS c ON true
     WHERE r.status = 'failed' AND r.finished_at > pg_catalog.statement_timestamp() - interval '1 h'
-      AND pg_catalog.pg_has_role(r.owner::oid, 'USAGE')
+      AND ((SELECT wf_internal.sees_all()) OR pg_catalog.pg_has_role(r.owner::oid, 'USAGE'))
     GROUP BY 1, 2, 3, 4
 ),
 -- Of the timers that are due next.
@@ -50,7 +50,8 @@ retried AS (
                                coalesce(b.error, s.error) AS error) AS e
     JOIN wf_internal.runs r USING (run_id)
     JOIN wf_internal.definitions d USING (def_id)
-    WHERE e.status = 'retrying' AND e.attempt >= 3 AND pg_catalog.pg_has_role(r.owner::oid, 'USAGE')
+    WHERE e.status = 'retrying' AND e.attempt >= 3
+      AND ((SELECT wf_internal.sees_all()) OR pg_catalog.pg_has_role(r.owner::oid, 'USAGE'))
     GROUP BY 1, 2, 3, 4
 ),
 -- value: NULL stands for the seconds since "since". example: an instance to be explained, where there is no other hint.
@@ -83,7 +84,8 @@ checks AS (
            x.oldest, NULL, 10, 'The scheduler moves timers: see wf_health().', NULL
     FROM settings t,
          (SELECT pg_catalog.count(*) AS count, min(y.due_at) AS oldest FROM wf_internal.timers y
-          WHERE y.due_at < pg_catalog.statement_timestamp() - interval '10 s' AND pg_catalog.pg_has_role(y.owner::oid, 'USAGE')) AS x
+          WHERE y.due_at < pg_catalog.statement_timestamp() - interval '10 s'
+            AND ((SELECT wf_internal.sees_all()) OR pg_catalog.pg_has_role(y.owner::oid, 'USAGE'))) AS x
     WHERE x.count > 0 AND NOT pg_catalog.pg_is_in_recovery()
 
     UNION ALL
@@ -145,6 +147,12 @@ checks AS (
                              wf_internal.in_words(p.paused_at, t.now), p.paused_by, ': ' || p.reason, p.parked),
            p.paused_at, NULL, 86400, 'SELECT wf_resume(...);', NULL
     FROM wf.pauses p, settings t WHERE p.paused_at < t.now - interval '1 day'
+
+    UNION ALL
+    SELECT 'retention_behind', 'warning', NULL,
+           pg_catalog.format('the removal of finished instances is behind by %s', wf_internal.in_words(r.next_at, t.now)),
+           r.next_at, NULL, 3600, 'See wf.retention, and the server log.', NULL
+    FROM wf.retention r, settings t WHERE r.behind > interval '1 h' AND NOT pg_catalog.pg_is_in_recovery()
 
     UNION ALL
     SELECT 'vacuum_behind', 'warning', c.relname,

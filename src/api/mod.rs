@@ -6,6 +6,7 @@ mod client;
 mod cron;
 mod explain;
 mod inside;
+mod metrics;
 mod operate;
 mod operations;
 mod parallel;

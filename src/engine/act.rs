@@ -5,11 +5,13 @@ use crate::engine::history::{History, Wake, Want, describe};
 use crate::engine::rehearsal;
 use crate::engine::step::{self, Attempt, Company, Done, StepSpec};
 use crate::engine::turn::{End, Turn, cancellation};
-use crate::engine::{cache, limits};
+use crate::engine::{cache, limits, logs, metrics};
 use crate::error::Error;
+use crate::hub::metrics::Event;
 use crate::hub::slots;
-use crate::pg::{Json, PgError, Timestamp, clock, interrupt};
+use crate::pg::{Json, PgError, Timestamp, clock, fault, interrupt};
 use crate::store::inbox;
+use crate::store::logs::Place;
 use crate::store::runs::Status;
 use crate::store::steps::{Kind, StepRow, StepStatus};
 
@@ -134,13 +136,15 @@ impl Turn {
                 let Some(patience) = self.patience(name) else {
                     return Some(End::Alone);
                 };
-                self.attempt(code, name, spec, patience, begun)
+                let n = index.map_or(history.len() as i32 + 1, |i| history.row(i).n);
+                self.attempt(code, (n, 0), name, spec, patience, begun)
             }
         };
         let now = clock();
         let begun = begun.unwrap_or(started);
         let unmade = i32::from(matches!(attempt, Attempt::OutOfTime { made: false }));
         let number = attempts + 1 - unmade;
+        let failure = attempt.failure();
         let (status, error, due) = match attempt {
             Attempt::TakesLong => {
                 self.recall
@@ -149,7 +153,15 @@ impl Turn {
             }
             Attempt::Conflict => return Some(End::Alone),
             Attempt::Done(done) => {
-                self.record_done(history, name, index, done, started);
+                let n = self.record_done(history, name, index, done, started);
+                self.keep_messages(
+                    Place {
+                        n,
+                        item: 0,
+                        attempt: number,
+                    },
+                    name,
+                );
                 return None;
             }
             // What undoes is not to be cancelled: once more.
@@ -163,6 +175,15 @@ impl Turn {
                 None => return Some(End::Alone),
             },
             Attempt::Expired => {
+                let n = index.map_or(history.len() as i32 + 1, |i| history.row(i).n);
+                self.keep_messages(
+                    Place {
+                        n,
+                        item: 0,
+                        attempt: number,
+                    },
+                    name,
+                );
                 let at = Some(describe(Kind::Step, name));
                 return Some(self.expire(code, history, at));
             }
@@ -191,19 +212,39 @@ impl Turn {
             row.error = Some(error);
             row.due_at = due;
         });
+        self.keep_messages(
+            Place {
+                n,
+                item: 0,
+                attempt: number,
+            },
+            name,
+        );
+        self.count_failure(failure, status == StepStatus::Retrying);
         self.set_timer(due, n);
         (status == StepStatus::Retrying).then(|| self.wait(history))
+    }
+
+    /// Counts an attempt that has failed with an SQLSTATE, if it has.
+    pub(super) fn count_failure(&self, failure: Option<i32>, again: bool) {
+        if let Some(code) = failure {
+            metrics::note(&self.run, Event::StepFailed(code));
+            if again {
+                metrics::note(&self.run, Event::StepRetried);
+            }
+        }
     }
 
     fn is_undoing(&self, history: &History, index: Option<usize>) -> bool {
         index.is_some_and(|position| history.row(position).kind == Kind::Compensation)
     }
 
-    /// Makes an attempt of a step, now, or finds its result in the cache; returns it with the time at which it began. `begun`:
-    /// when the first attempt did, if there was one.
+    /// Makes an attempt of a step, now, or finds its result in the cache; returns it with the time at which it began. `at`: number
+    /// of the call, and item. `begun`: when the first attempt did, if there was one.
     pub(super) fn attempt(
         &mut self,
         code: &Code,
+        at: (i32, i32),
         name: &str,
         spec: &StepSpec,
         patience: Option<i64>,
@@ -225,14 +266,16 @@ impl Turn {
         self.occupy(code, name, patience);
         self.terms.steps += 1;
         let started = clock();
-        let attempt = step::attempt(&self.run, code, name, spec, company, until);
+        let trace = self.span(at.0, at.1);
+        let (attempt, raised) = logs::capture(|| step::attempt(&self.run, code, name, spec, company, until, trace));
+        self.raised = raised;
         if let (Attempt::Done(done), Some(caching)) = (&attempt, &spec.caching) {
             cache::store(owner, caching, done.result.as_ref());
         }
         (attempt, started)
     }
 
-    /// Records a step that has succeeded.
+    /// Records a step that has succeeded; returns its number in the history.
     pub(super) fn record_done(
         &mut self,
         history: &mut History,
@@ -240,11 +283,12 @@ impl Turn {
         index: Option<usize>,
         done: Done,
         started: Timestamp,
-    ) {
+    ) -> i32 {
         let cached = done.origin.is_some();
         if !cached {
             let took = clock() - started;
             self.recall.pace(|pace| pace.observe_step(self.run.def_id, name, took));
+            metrics::note(&self.run, Event::Step(took));
         }
         self.record(history, name, index, started, |row| {
             row.status = StepStatus::Completed;
@@ -253,7 +297,7 @@ impl Turn {
             row.result = done.result;
             row.error = None;
             row.due_at = None;
-        });
+        })
     }
 
     /// Writes what has become of one more attempt of a step; returns its number in the history.
@@ -267,6 +311,7 @@ impl Turn {
     ) -> i32 {
         self.wrote = true;
         let now = clock();
+        fault("recording");
         match index {
             Some(position) => {
                 history.settle(position, now, |row| {

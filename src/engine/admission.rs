@@ -14,7 +14,7 @@ use pg_workflow_core::limit::Bucket;
 
 use crate::engine::send;
 use crate::hub::{hints, slots};
-use crate::pg::{Oid, Timestamp, clock};
+use crate::pg::{Oid, Timestamp, clock, fault};
 use crate::store::branches::Branch;
 use crate::store::places::{self, Place, Units};
 use crate::store::queues::{self, Locked};
@@ -203,6 +203,7 @@ fn try_serve(id: i32, owner: Oid) -> bool {
         }
     }
     queues::served(id, &queue);
+    fault("queue-served");
     true
 }
 

@@ -15,13 +15,21 @@ use crate::engine::recall::{Queue, Recall};
 use crate::engine::schedule::fire;
 use crate::engine::turn::{self, End, Ended, Terms, Turn};
 use crate::engine::{admission, branch, continued, limits, seats, send, target, task};
-use crate::hub::{hints, slots};
-use crate::pg::errdata::QUERY_CANCELED;
-use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, guard, process, scope, txn};
+use crate::hub::{hands, hints, slots};
+use crate::pg::errdata::{QUERY_CANCELED, pack};
+use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, fault, guard, process, scope, txn};
 use crate::store::branches::{self, Branch, LockedBranch};
 use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked, Status};
 use crate::store::{answers, home, inbox, queues, schedules, steps, tasks, timers};
+
+/// What the machine lacks, and no run is to blame for.
+const DISK_FULL: i32 = pack(*b"53100");
+const IO_ERROR: i32 = pack(*b"58030");
+
+/// Pauses behind batches that fail for that, in microseconds: each is twice as long as the one before.
+const FIRST_PAUSE: i64 = 100_000;
+const MAX_PAUSE: i64 = 30_000_000;
 
 /// Takes batches for one role, and remembers from one to the next.
 pub(crate) struct Batcher {
@@ -120,6 +128,7 @@ impl Batcher {
             }
             return Found::Turns;
         }
+        hands::empty();
         let size = if self.single > 0 {
             1
         } else {
@@ -141,6 +150,7 @@ impl Batcher {
             mut branches,
             elsewhere,
         } = self.lock(&tickets);
+        fault("claimed");
         let paused = pause::set_aside(&mut locked, |run| run, &self.recall);
         let paused_branches = pause::set_aside(&mut branches, |(_, run)| run, &self.recall);
         if !locked.is_empty() {
@@ -387,6 +397,7 @@ impl Batcher {
         }
         send::flush_hints();
         ready::delete(served);
+        fault("batch-done");
         let ended = clock();
         self.recall.pace(|pace| pace.observe(turns, ended - begun));
         self.ended = Some(ended);
@@ -512,6 +523,12 @@ impl Batcher {
         slots::drop_command(false);
         slots::set_unoccupied();
         self.failures += 1;
+        if matches!(error.sqlstate, DISK_FULL | IO_ERROR) {
+            // Nothing that a run has done, and no run is to fail for it: until it is better.
+            self.last_single = None;
+            self.recall.pace(|pace| pace.reset());
+            return (FIRST_PAUSE << (self.failures - 1).min(10)).min(MAX_PAUSE);
+        }
         match self.last_single.take() {
             Some(unit) => {
                 let before = self
@@ -546,6 +563,9 @@ pub(crate) fn move_timers(after: timers::Position) -> (Option<timers::Position>,
     let owners: HashSet<Oid> = moved.iter().map(|(owner, _)| *owner).collect();
     owners.into_iter().for_each(hints::ready);
     limits::expire_starts(moved.iter().map(|(_, position)| *position));
+    if !moved.is_empty() {
+        fault("timers-moved");
+    }
     let last = moved.iter().map(|(_, position)| *position).max();
     (last, moved.len() == TIMER_BATCH as usize)
 }
@@ -567,7 +587,7 @@ pub(crate) fn run_pending(commits: Commits) {
             if commits != Commits::No
                 && let Err(error) = txn::commit_and_chain()
             {
-                if error.sqlstate == QUERY_CANCELED {
+                if matches!(error.sqlstate, QUERY_CANCELED | DISK_FULL | IO_ERROR) {
                     guard::throw(error);
                 }
                 errdata::log(error.clone());

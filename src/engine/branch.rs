@@ -15,11 +15,13 @@ use crate::engine::history::History;
 use crate::engine::recall::Recall;
 use crate::engine::step::{self, Attempt, StepSpec};
 use crate::engine::turn::{End, Ended, Terms, Turn, cancellation};
-use crate::engine::{cache, limits, rehearsal, seats, send};
+use crate::engine::{cache, limits, metrics, rehearsal, seats, send};
 use crate::error::Error;
-use crate::hub::hints;
-use crate::pg::{Json, PgError, Timestamp, clock};
+use crate::hub::metrics::Event;
+use crate::hub::{hands, hints};
+use crate::pg::{Json, PgError, Timestamp, clock, fault};
 use crate::store::branches::{self, LockedBranch, Outcome};
+use crate::store::logs::Place;
 use crate::store::places::Units;
 use crate::store::runs::Locked;
 use crate::store::steps::{Kind, StepStatus};
@@ -29,6 +31,7 @@ use crate::store::{answers, ready, timers};
 pub(crate) fn take(locked: &LockedBranch, run: Locked, terms: Terms, recall: &Rc<Recall>) -> Ended {
     let now = clock();
     let mut turn = Turn::new(run, terms, Rc::clone(recall), now);
+    hands::hold(turn.run.run_id, &locked.name);
     let end = if locked.running {
         turn.found_running(locked)
     } else if !locked.open || locked.due_at.is_some_and(|due| due > now) {
@@ -125,7 +128,8 @@ impl Turn {
                     let Some(patience) = self.patience(name) else {
                         return End::Alone;
                     };
-                    let (attempt, started) = self.attempt(code, name, &spec, patience, locked.started_at);
+                    let at = (locked.branch.n, locked.branch.item);
+                    let (attempt, started) = self.attempt(code, at, name, &spec, patience, locked.started_at);
                     if matches!(attempt, Attempt::Done(_)) {
                         let took = clock() - started;
                         self.recall.pace(|pace| pace.observe_step(self.run.def_id, name, took));
@@ -148,10 +152,24 @@ impl Turn {
     ) -> End {
         self.wrote = true;
         let name = &locked.name;
+        if !matches!(attempt, Attempt::TakesLong | Attempt::Conflict) {
+            let place = Place {
+                n: locked.branch.n,
+                item: locked.branch.item,
+                attempt: locked.attempt + 1,
+            };
+            self.keep_messages(place, name);
+        }
         let first = locked.started_at.unwrap_or(started);
         let until = limits::step_until(code, spec, first);
+        self.count_failure(attempt.failure(), false);
         match attempt {
-            Attempt::Done(done) => self.end_branch(locked, StepStatus::Completed, done.result.as_ref(), None, started),
+            Attempt::Done(done) => {
+                if done.origin.is_none() {
+                    metrics::note(&self.run, Event::Step(clock() - started));
+                }
+                self.end_branch(locked, StepStatus::Completed, done.result.as_ref(), None, started)
+            }
             Attempt::TakesLong => {
                 self.recall
                     .pace(|pace| pace.observe_step(self.run.def_id, name, PATIENCE));
@@ -182,6 +200,7 @@ impl Turn {
                     self.end_branch(locked, StepStatus::Failed, None, Some(&error), started)
                 }
                 Verdict::Retry(delay) => {
+                    metrics::note(&self.run, Event::StepRetried);
                     self.retry_branch(locked, &step::passing_error(code, spec, &error), started, delay)
                 }
                 Verdict::Fail => self.end_branch(locked, StepStatus::Failed, None, Some(&error), started),
@@ -205,6 +224,7 @@ impl Turn {
         seats::end_attempt(locked, &self.run);
         timers::insert_branch(due, locked.branch, self.run.owner, i32::from(self.run.priority));
         hints::timer(due);
+        fault("branch-retried");
         End::Settled
     }
 
@@ -231,6 +251,7 @@ impl Turn {
         let branch = locked.branch;
         answers::give(branch.run_id, branch.n, branch.item, status.name(), None, None);
         send::tell(branch.run_id, self.run.owner, self.run.priority);
+        fault("branch-ended");
         End::Settled
     }
 }

@@ -6,12 +6,12 @@
 use crate::engine::calls::{self, deliver, with_history};
 use crate::engine::code::Code;
 use crate::engine::history::{History, Want};
-use crate::engine::send;
 use crate::engine::start::{self, OnConflict, Start};
 use crate::engine::turn::Turn;
+use crate::engine::{send, trace};
 use crate::error::Error;
 use crate::hub::hints;
-use crate::pg::{Interval, Json, PgError, clock, scope, txn};
+use crate::pg::{Interval, Json, PgError, clock, fault, scope, txn};
 use crate::store::inbox;
 use crate::store::runs::{self, Locked, Parent};
 use crate::store::steps::Kind;
@@ -113,13 +113,16 @@ impl Turn {
             on_conflict: OnConflict::Anew,
         };
         let depth = self.run.depth + 1;
+        let trace = self.span(parent.n, parent.item);
         scope::as_owner(self.run.owner, &code.search_path, || {
-            txn::subtransaction(|| {
+            let start = || {
                 if depth > MAX_DEPTH {
                     Error::TooDeep(MAX_DEPTH).throw();
                 }
-                start::start_child(start, parent, depth).unwrap_or_else(|error| error.throw())
-            })
+                start::start_child(start, parent, depth).unwrap_or_else(|error| error.throw());
+                fault("child-started");
+            };
+            trace::within(trace, || txn::subtransaction(start))
         })
     }
 }

@@ -14,11 +14,12 @@ use crate::engine::recall::Recall;
 use crate::engine::step::{self, Attempt, Bounds, Done, StepSpec};
 use crate::engine::target::{self, Shape};
 use crate::engine::turn::{End, Terms, Turn};
-use crate::engine::{cache, calls, limits, rehearsal, send};
+use crate::engine::{cache, calls, limits, logs, rehearsal, send};
 use crate::error::Error;
 use crate::hub::{hints, slots};
 use crate::pg::errdata::{self, QUERY_CANCELED};
-use crate::pg::{Json, PgError, Timestamp, clock, guard, interrupt, scope, top_level, txn};
+use crate::pg::messages::Captured;
+use crate::pg::{Json, PgError, Timestamp, clock, fault, guard, interrupt, scope, top_level, txn};
 use crate::store::branches::{self, Branch, LockedBranch};
 use crate::store::steps::StepStatus;
 use crate::store::{commands, ready};
@@ -95,6 +96,7 @@ impl Turn {
             slots::drop_command(false);
             return Begin::Left(End::Settled);
         }
+        fault("command-begins");
         self.recall.launch(Command {
             branch,
             deadline: self.run.deadline,
@@ -137,20 +139,24 @@ impl Command {
         if let Some(limit) = bounds.nearest() {
             interrupt::arm(limit);
         }
-        let ran = send::uncollected(|| {
-            calls::acting(|| {
-                guard::catch(|| {
-                    interrupt::with_cancels(true, || {
-                        top_level::run(&self.text, &self.spec.input, &self.code.search_path, |output| {
-                            self.accept(output)
+        fault("command-begun");
+        let (ran, raised) = logs::capture(|| {
+            send::uncollected(|| {
+                calls::acting(|| {
+                    guard::catch(|| {
+                        interrupt::with_cancels(true, || {
+                            top_level::run(&self.text, &self.spec.input, &self.code.search_path, |output| {
+                                self.accept(output)
+                            })
+                            .unwrap_or_else(|error| guard::throw(error))
                         })
-                        .unwrap_or_else(|error| guard::throw(error))
                     })
                 })
             })
         });
         let fired = interrupt::disarm();
         interrupt::shield();
+        fault("command-ran");
         let fit = top_level::reset_session()
             .inspect_err(|error| errdata::log(error.clone()))
             .is_ok();
@@ -174,11 +180,12 @@ impl Command {
             // Who knows as whom, and under which settings, the record would be written.
             return false;
         }
-        let recorded = txn::transaction(|| scope::as_engine(|| self.record(attempt, started, recall)));
+        let recorded = txn::transaction(|| scope::as_engine(|| self.record(attempt, raised, started, recall)));
         let abandoned = !recorded.unwrap_or_else(|error| {
             errdata::log(error);
             false
         });
+        fault("command-recorded");
         slots::drop_command(abandoned);
         slots::set_unoccupied();
         true
@@ -192,7 +199,7 @@ impl Command {
     }
 
     /// False if the branch does not say any more that it runs: it was opened again, or is gone.
-    fn record(&self, attempt: Attempt, started: Timestamp, recall: &Rc<Recall>) -> bool {
+    fn record(&self, attempt: Attempt, raised: Captured, started: Timestamp, recall: &Rc<Recall>) -> bool {
         if !commands::wait_lock(self.branch) {
             return false;
         }
@@ -213,6 +220,7 @@ impl Command {
             single: false,
         };
         let mut turn = Turn::new(run, terms, Rc::clone(recall), clock());
+        turn.raised = raised;
         turn.conclude(&self.code, &locked, &self.spec, attempt, started);
         commands::delete(self.branch);
         send::flush_hints();

@@ -11,7 +11,7 @@ use crate::engine::turn::{End, Turn};
 use crate::engine::{send, start, step};
 use crate::error::Error;
 use crate::hub::hints;
-use crate::pg::{Json, RunId, scope, txn};
+use crate::pg::{Json, RunId, fault, scope, txn};
 use crate::store::runs::{self, Status};
 use crate::store::steps::Kind;
 use crate::store::{inbox, pauses};
@@ -43,6 +43,7 @@ impl Turn {
             Ok(next) => {
                 history.abandon(crate::pg::clock());
                 inbox::forward(self.run.run_id, next);
+                fault("continued");
                 if pauses::pass_on(self.run.run_id, next) {
                     hints::paused();
                 }

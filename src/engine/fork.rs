@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::engine::actions::{self, Subject};
 use crate::engine::send::find;
 use crate::engine::start::check_text;
-use crate::engine::{authority, define, step, target};
+use crate::engine::{authority, define, metrics, step, target};
 use crate::error::Error;
 use crate::hub::hints;
 use crate::pg::{Json, Oid, RunId, clock, guard, scope, txn};
@@ -70,6 +70,7 @@ pub(crate) fn fork(fork: &Fork) -> Result<String, Error> {
         }
         ready::insert(origin.owner, i32::from(priority), run_id);
         hints::started(run_id);
+        metrics::forked(def_id, origin.owner);
         hints::ready(origin.owner);
         let subject = Subject {
             run_id: origin.run_id,

@@ -25,7 +25,8 @@ use crate::engine::step::Attempt;
 use crate::engine::turn::Turn;
 use crate::engine::{calls, pause, send, target};
 use crate::hub::{hints, slots};
-use crate::pg::{PgError, clock, guard, interrupt, process, scope, txn};
+use crate::pg::{PgError, clock, fault, guard, interrupt, process, scope, txn};
+use crate::store::logs::Place;
 use crate::store::{ready, runs};
 
 /// Time for which a procedure counts as quick, in microseconds.
@@ -238,11 +239,14 @@ impl Turn {
                 None if self.commit_here(code, history) => None,
                 None => break,
             };
-            match self.attempt(code, &name, &spec, patience, begun) {
+            let n = index.map_or(history.len() as i32 + 1, |position| history.row(position).n);
+            match self.attempt(code, (n, 0), &name, &spec, patience, begun) {
                 (Attempt::Done(done), started) => {
                     scope::as_engine(|| {
                         self.write_down(code, history, started);
                         self.record_done(history, &name, index, done, started);
+                        let attempt = index.map_or(1, |position| history.row(position).attempt);
+                        self.keep_messages(Place { n, item: 0, attempt }, &name);
                     });
                     self.last_in_place = Some(name);
                     return Here::Done(index);
@@ -289,6 +293,7 @@ impl Turn {
         });
         let begun = clock();
         scope::across_commit(txn::commit_and_chain).unwrap_or_else(|error| guard::throw(error));
+        fault("committed-in-place");
         self.commits += 1;
         self.recall.note_commit();
         self.wrote = false;

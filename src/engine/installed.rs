@@ -10,9 +10,16 @@ use crate::store::home;
 
 const LIBRARY: &str = env!("CARGO_PKG_VERSION");
 
-/// Symbols that scripts of any version call, and views in which one may look for the cause. They read no table of ours, and
-/// their parameters stay.
-const OF_ANY_SCHEMA: [&str; 4] = ["wf_announce", "wf_facts", "wf_cron_error", "wf_is_current"];
+/// Symbols that scripts of any version call, and views and functions in which one may look for the cause. They read no table
+/// of ours then, and their parameters stay.
+const OF_ANY_SCHEMA: [&str; 6] = [
+    "wf_announce",
+    "wf_facts",
+    "wf_cron_error",
+    "wf_is_current",
+    "wf_explain",
+    "wf_message_shape",
+];
 
 thread_local! {
     /// The value of `functions_generation` for which it was found to be so. An update replaces functions.

@@ -5,9 +5,10 @@
 //! which the lifting waits before it looks for rows. Where the lifting came first, its transaction may still be open;
 //! then the run is set aside like one that another executor holds, and looked at again when that transaction ends.
 //!
-//! A run that a cancel was sent to is not held: it may have to clean up.
+//! A run that a cancel was sent to is not held: it may have to clean up. Unless it has crashed the server: see
+//! [`super::crash`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::json;
 
@@ -22,7 +23,7 @@ use crate::pg::{Oid, RunId, clock, scope, txn};
 use crate::store::branches::Branch;
 use crate::store::pauses::{self, Scope};
 use crate::store::runs::Locked;
-use crate::store::{definitions, operations};
+use crate::store::{crashes, definitions, operations};
 
 /// What a process knows of the pauses that concern runs of its role.
 #[derive(Default)]
@@ -32,6 +33,8 @@ pub(super) struct Pauses {
     everything: Option<i64>,
     workflows: HashMap<String, i64>,
     runs: HashMap<RunId, i64>,
+    /// Those of `runs` that have crashed the server.
+    crashed: HashSet<RunId>,
     /// Workflows of definitions, which do not change.
     names: HashMap<i32, String>,
 }
@@ -48,6 +51,7 @@ impl Pauses {
             ..Self::default()
         };
         for pause in pauses::load(owner) {
+            self.crashed.extend(pause.run.filter(|_| pause.crashed));
             match (pause.run, pause.workflow) {
                 (Some(run), _) => drop(self.runs.insert(run, pause.pause_id)),
                 (None, Some(workflow)) => drop(self.workflows.insert(workflow, pause.pause_id)),
@@ -75,11 +79,12 @@ impl Pauses {
 
 /// The pause that keeps a run of this process' role from its turn. As the engine.
 pub(super) fn holding(run: &Locked, recall: &Recall) -> Option<i64> {
-    let pause = recall.pauses(|pauses| {
+    let (pause, crashed) = recall.pauses(|pauses| {
         pauses.refresh(run.owner);
-        pauses.of(run)
+        let crashed = pauses.crashed.contains(&run.run_id);
+        pauses.of(run).map(|pause| (pause, crashed))
     })?;
-    let cancelled = run.controlled || operations::was_cancelled(run.run_id);
+    let cancelled = !crashed && (run.controlled || operations::was_cancelled(run.run_id));
     (!cancelled).then_some(pause)
 }
 
@@ -221,7 +226,9 @@ pub(crate) fn pause(what: &What, reason: Option<&str>) -> Result<bool, Error> {
             reason,
             waiting_for: &words,
         };
-        if !meant.open || !pauses::insert(&pause) {
+        let set = meant.open
+            && (pauses::insert(&pause) || matches!(meant.scope, Scope::Run { run_id, .. } if crashes::keep(run_id)));
+        if !set {
             return Ok(false);
         }
         hints::paused();
@@ -242,6 +249,9 @@ pub(crate) fn resume(what: &What, reason: Option<&str>) -> Result<bool, Error> {
         let meant = find_out(what, by)?;
         // Who finds the pause locked by this transaction looks again when it ends.
         hints::holding();
+        if let Scope::Run { run_id, .. } = meant.scope {
+            crashes::forget(run_id);
+        }
         let Some(pause) = pauses::lift(&meant.scope) else {
             return Ok(false);
         };

@@ -3,8 +3,8 @@
 use pg_workflow_core::graph::{Format, Graph};
 use pg_workflow_core::timeline::{self, Timeline};
 
+use crate::engine::authority::{self, Access};
 use crate::engine::check;
-use crate::engine::start::check_access;
 use crate::error::Error;
 use crate::pg::value::timestamp_text;
 use crate::pg::{Oid, clock, scope};
@@ -89,7 +89,7 @@ fn load(request: &Request) -> Result<Timeline, Error> {
             None => Error::UnknownInstance(id.to_owned()),
         };
         let subject = rows::subject(id, request.run).ok_or_else(|| unknown(request.run))?;
-        check_access(id, subject.owner, caller)?;
+        authority::check(id, subject.owner, caller, Access::See)?;
         let mut timeline = draw(id, subject).ok_or_else(|| unknown(None))?;
         nest(&mut timeline, subject.owner, depth, &mut INSTANCES.clone());
         Ok(timeline)

@@ -3,7 +3,7 @@
 use crate::engine::{authority, code};
 use crate::error::Error;
 use crate::hub::hints;
-use crate::pg::{Interval, RunId, clock, errdata, scope, txn};
+use crate::pg::{Interval, RunId, clock, errdata, fault, scope, txn};
 use crate::store::{definitions, versions};
 
 /// Removes up to `max` runs that ended longer ago than `older_than`; returns how many.
@@ -36,6 +36,7 @@ pub(crate) fn purge(older_than: Interval, workflow: Option<&str>, max: i32) -> R
             hints::holding();
         }
         let removed = versions::remove(&locked);
+        fault("purged");
         // Once for all batches.
         if locked.len() < max as usize {
             forget_versions();

@@ -1,12 +1,14 @@
 //! Queues: what workers claim tasks from, and how they wait for some.
 
+use pg_workflow_core::trace::{TraceParent, span_id};
+
 use crate::engine::admission::{self, Room, Taken};
 use crate::engine::start::check_text;
 use crate::engine::{authority, calls, report, task};
 use crate::error::Error;
 use crate::hub::{hints, pollers};
 use crate::pg::value::{random_uuid, timestamp_json};
-use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, guard, latch, process, scope, txn};
+use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, fault, guard, latch, process, scope, txn};
 use crate::store::pauses;
 use crate::store::places::{self, Place};
 use crate::store::queues::{self, Change};
@@ -287,6 +289,7 @@ fn start(task: &mut Task, place: &Place, poll: &Poll, lease: i64, caller: Oid) {
     task.worker.clone_from(&poll.worker);
     task.worker_role = Some(caller);
     task::settle(task);
+    fault("task-claimed");
 }
 
 /// A claimed task as its worker gets it.
@@ -295,6 +298,10 @@ fn describe(task: &Task) -> Json {
     let time = |at: Option<Timestamp>| at.map(|at| timestamp_json(at).to_text());
     let started = task.started_at.unwrap_or_default();
     let deadline = task::limits(&task.request).deadline(task.created_at, started);
+    let trace = task.trace.map(|trace| {
+        let parent_id = span_id(&task.run_id.0, task.n, 0);
+        TraceParent { parent_id, ..trace }.to_string()
+    });
     Json::object(&[
         ("task", text(&report::token(task))),
         ("queue_name", text(&task.queue)),
@@ -307,5 +314,6 @@ fn describe(task: &Task) -> Json {
         ("heartbeat", task.details.as_ref().map(Json::to_text)),
         ("id", text(&task.id)),
         ("workflow", text(&task.workflow)),
+        ("trace", trace.as_deref().and_then(text)),
     ])
 }

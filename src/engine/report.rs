@@ -8,7 +8,7 @@ use crate::engine::step;
 use crate::engine::task::{Told, attempt_failed, end, hand_back, limits, next, set_timer};
 use crate::error::Error;
 use crate::pg::errdata::pack;
-use crate::pg::{Interval, Json, Oid, PgError, RunId, clock, scope};
+use crate::pg::{Interval, Json, Oid, PgError, RunId, clock, fault, scope};
 use crate::store::steps::StepStatus;
 use crate::store::tasks::{self, Status, Task};
 
@@ -78,6 +78,7 @@ fn complete_one(token: &str, result: Option<&Json>, caller: Oid, told: &mut Told
     step::check_size(result, || format!("result of task \"{}\"", task.name))?;
     end(&mut task, Status::Completed, clock());
     told.answer(&task, StepStatus::Completed, result, None);
+    fault("task-completed");
     Ok(true)
 }
 

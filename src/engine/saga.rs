@@ -9,9 +9,9 @@ use crate::engine::code::Code;
 use crate::engine::history::{History, ROLLBACK, Want};
 use crate::engine::step::StepSpec;
 use crate::engine::turn::{End, Turn};
-use crate::engine::{child, limits};
+use crate::engine::{child, limits, metrics};
 use crate::error::{CANCELLED, Error};
-use crate::pg::{Json, PgError, Timestamp, clock};
+use crate::pg::{Json, PgError, Timestamp, clock, fault};
 use crate::store::runs::{self, Status};
 use crate::store::steps::{Kind, StepStatus};
 use crate::store::timers;
@@ -99,7 +99,9 @@ impl Turn {
         if history.next_compensation().is_none() {
             return self.close(status, None, Some(error));
         }
+        metrics::begun(&self.run, self.started);
         runs::compensates(self.run.run_id, &Json::from_value(&error.to_json()), self.started);
+        fault("compensates");
         self.wrote = true;
         if let Some(deadline) = self.run.deadline.filter(|deadline| *deadline > now) {
             timers::delete(deadline, self.run.run_id, timers::DEADLINE);
@@ -125,6 +127,7 @@ impl Turn {
                 None => {}
             }
         }
+        fault("compensated");
         let mut error = runs::error(self.run.run_id)
             .map(|error| error.to_value())
             .unwrap_or_default();

@@ -6,7 +6,7 @@ use crate::engine::queue::tell_workers;
 use crate::engine::start::check_text;
 use crate::engine::{backlog, calls, rehearsal};
 use crate::error::Error;
-use crate::pg::{Json, Oid, RunId, Timestamp};
+use crate::pg::{Json, Oid, RunId, Timestamp, fault};
 use crate::store::branches::{Branch, LockedBranch};
 use crate::store::places::{self, Units};
 use crate::store::queues::{self, Queue};
@@ -72,6 +72,7 @@ pub(super) fn leave(unit: Branch, owner: Oid, priority: i16) {
     if let Some(left) = places::leave(unit)
         && left.serves
     {
+        fault("seat-left");
         hint(left.queue_id, owner, i32::from(priority));
         tell_workers(&left.queue, left.notifies);
     }

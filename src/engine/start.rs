@@ -1,10 +1,10 @@
 //! Starting a workflow.
 
 use crate::engine::seats::{self, Seat};
-use crate::engine::{authority, backlog, calls, define, step};
+use crate::engine::{authority, backlog, calls, define, metrics, step, trace};
 use crate::error::Error;
 use crate::hub::hints;
-use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, scope};
+use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, fault, scope};
 use crate::store::runs::{self, Found, Locked, NewRun, Parent};
 use crate::store::{dedup, operations, places, queues, ready, timers};
 
@@ -96,6 +96,7 @@ pub(crate) fn start_next(run: &Locked, workflow: &str, input: &Json) -> Result<R
         depth: i32::from(run.depth),
         parent: run.parent,
         queue: run.queue.clone(),
+        trace: run.trace,
     };
     scope::as_engine(|| {
         if runs::insert(&next) {
@@ -103,6 +104,7 @@ pub(crate) fn start_next(run: &Locked, workflow: &str, input: &Json) -> Result<R
                 places::pass_on(run.run_id, next.run_id);
             }
             make_ready(&next, None);
+            metrics::started(next.def_id, next.owner, workflow);
             Ok(next.run_id)
         } else {
             Err(Error::UnknownInstance(run.id.clone()))
@@ -177,6 +179,7 @@ fn insert(start: Start, queueing: Option<&Queueing>, parent: Option<Parent>, dep
     if parent.is_none_or(|parent| parent.n == timers::SCHEDULE) {
         authority::check_use(owner)?;
     }
+    let trace = trace::current()?;
     let resolved = define::resolve(&start.workflow, &start.input)?;
 
     let now = clock();
@@ -229,6 +232,7 @@ fn insert(start: Start, queueing: Option<&Queueing>, parent: Option<Parent>, dep
             depth: i32::from(depth),
             parent,
             queue: seat.as_ref().map(|seat| seat.to_json(dedup.map(|key| key.key))),
+            trace,
         };
         while !runs::insert(&run) {
             // Gone again if a purge came in between: then the insert succeeds now.
@@ -255,6 +259,8 @@ fn insert(start: Start, queueing: Option<&Queueing>, parent: Option<Parent>, dep
             backlog::make_room(&seat.queue, &queueing.queue, owner)?;
         }
         make_ready(&run, seat.as_ref());
+        metrics::started(run.def_id, owner, &start.workflow);
+        fault("started");
         Ok(id.clone())
     })
 }

@@ -1,13 +1,14 @@
 //! One attempt of a step: as the owner, in a subtransaction of its own, under a timer.
 
 use pg_workflow_core::policy::{RetryPolicy, Verdict};
+use pg_workflow_core::trace::TraceParent;
 
 use crate::engine::code::Code;
-use crate::engine::{calls, limits, target};
+use crate::engine::{calls, limits, target, trace};
 use crate::error::Error;
 use crate::hub::slots;
 use crate::pg::errdata::{QUERY_CANCELED, pack, unpack};
-use crate::pg::{Json, PgError, Timestamp, clock, guard, interrupt, scope, txn, value};
+use crate::pg::{Json, PgError, Timestamp, clock, fault, guard, interrupt, scope, txn, value};
 use crate::settings;
 use crate::store::runs::Locked;
 
@@ -70,13 +71,24 @@ pub(crate) enum Attempt {
     },
 }
 
+impl Attempt {
+    /// The SQLSTATE with which it has failed, if it has.
+    pub(crate) fn failure(&self) -> Option<i32> {
+        match self {
+            Self::Failed(error) => Some(error.sqlstate),
+            Self::OutOfTime { made: true } => Some(pack(*b"WF004")),
+            _ => None,
+        }
+    }
+}
+
 /// SQLSTATE of attempts whose process has gone.
 const LOST: &str = "WF007";
 
 const DEADLOCK: i32 = pack(*b"40P01");
 const SERIALIZATION: i32 = pack(*b"40001");
 
-/// Makes one attempt, until the time for all of them is over. Its effects are in the current transaction if the result is `Done`, and nowhere otherwise.
+/// Makes one attempt, as part of `trace`, until the time for all of them is over. Its effects are in the current transaction if the result is `Done`, and nowhere otherwise.
 ///
 /// # Errors
 /// Unwinds if this process was told to stop what it does (see [`slots::stops_here`]): nothing is recorded then.
@@ -87,9 +99,11 @@ pub(crate) fn attempt(
     spec: &StepSpec,
     company: Company,
     until: Option<Timestamp>,
+    trace: Option<TraceParent>,
 ) -> Attempt {
     let bounds = Bounds::new(run.deadline, code, spec, until, company.patience);
 
+    fault("step");
     let (result, fired) = calls::acting(|| {
         scope::as_owner(run.owner, &code.search_path, || {
             if let Some(limit) = bounds.nearest() {
@@ -97,19 +111,22 @@ pub(crate) fn attempt(
             }
             // The size is checked before the subtransaction is released: a result that cannot be kept must not leave
             // its step's effects behind.
-            let result = txn::subtransaction(|| {
+            let run = || {
                 let result = target::run(&spec.target, &spec.input);
+                fault("step-run");
                 if interrupt::has_fired() {
                     guard::throw(PgError::new(QUERY_CANCELED, "step has swallowed its interruption"));
                 }
                 check_size(result.as_ref(), || format!("result of step \"{name}\""))
                     .unwrap_or_else(|error| error.throw());
                 result
-            });
+            };
+            let result = trace::within(trace, || txn::subtransaction(run));
             (result, interrupt::disarm())
         })
     });
 
+    fault("step-done");
     match result {
         Ok(result) => Attempt::Done(Done { result, origin: None }),
         Err(error) if error.sqlstate == QUERY_CANCELED => {

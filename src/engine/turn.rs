@@ -21,10 +21,11 @@ use crate::engine::recall::Recall;
 use crate::engine::replay::{self, Call};
 use crate::engine::schedule::fire;
 use crate::engine::step::Attempt;
-use crate::engine::{child, limits, seats, send, task};
+use crate::engine::{child, limits, metrics, seats, send, task};
 use crate::error::Error;
-use crate::hub::{hints, slots};
-use crate::pg::{Json, PgError, Timestamp, catalog, clock, interrupt, process, scope, txn};
+use crate::hub::{hands, hints, slots};
+use crate::pg::messages::Captured;
+use crate::pg::{Json, PgError, Timestamp, catalog, clock, fault, interrupt, process, scope, txn};
 use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked, Status};
 use crate::store::{answers, inbox, steps, timers};
@@ -83,6 +84,8 @@ pub(crate) struct Ended {
 pub(crate) fn take(run: Locked, terms: Terms, recall: &Rc<Recall>) -> Ended {
     let now = clock();
     let mut turn = Turn::new(run, terms, Rc::clone(recall), now);
+    hands::hold(turn.run.run_id, "");
+    fault("turn");
     turn.read_controls();
     turn.begin(now)
 }
@@ -95,13 +98,24 @@ pub(crate) fn give_up(run: &Locked, error: &PgError) {
     seats::withdraw_all(run.run_id);
     child::release(run);
     let error = Json::from_value(&error.to_json());
-    end(run, run.started_at.unwrap_or(now), Status::Failed, None, Some(&error));
+    let began = run.status != Status::Pending;
+    end(
+        run,
+        run.started_at.unwrap_or(now),
+        began,
+        Status::Failed,
+        None,
+        Some(&error),
+    );
 }
 
 /// Writes the end of a run, takes its timers away and tells who waits for it: clients, and the run that it is a
-/// child of.
-fn end(run: &Locked, started: Timestamp, status: Status, result: Option<&Json>, error: Option<&Json>) {
+/// child of. `began`: it has had a turn.
+fn end(run: &Locked, started: Timestamp, began: bool, status: Status, result: Option<&Json>, error: Option<&Json>) {
     let now = clock();
+    metrics::ended(run, status, began.then(|| now - started), || {
+        error.map_or(0, |error| PgError::from_json(&error.to_value()).sqlstate)
+    });
     runs::close(run.run_id, status, result, error, started, now);
     if let Some(deadline) = run.deadline.filter(|deadline| *deadline > now) {
         timers::delete(deadline, run.run_id, timers::DEADLINE);
@@ -114,6 +128,7 @@ fn end(run: &Locked, started: Timestamp, status: Status, result: Option<&Json>, 
     {
         timers::delete(start_by, run.run_id, timers::START_BY);
     }
+    fault("closed");
     hints::ended(run.run_id);
     if status != Status::Continued {
         seats::end_run(run);
@@ -137,6 +152,7 @@ fn end(run: &Locked, started: Timestamp, status: Status, result: Option<&Json>, 
             error.as_ref(),
         );
         send::tell(parent.run_id, run.owner, run.priority);
+        fault("child-ended");
     }
 }
 
@@ -184,6 +200,8 @@ pub(crate) struct Turn {
     pub(super) last_in_place: Option<String>,
     /// An attempt of the wanted step that was made in place and did not succeed, with the time at which it began.
     pub(super) tried: Option<(Attempt, Timestamp)>,
+    /// What the last attempt has raised and is not written yet.
+    pub(super) raised: Captured,
 }
 
 impl Turn {
@@ -213,6 +231,7 @@ impl Turn {
             in_vain: false,
             last_in_place: None,
             tried: None,
+            raised: Captured::default(),
         }
     }
 
@@ -448,6 +467,8 @@ impl Turn {
                 "workflow {} instance {}{word}{step}",
                 code.workflow, self.run.id
             ));
+        } else {
+            hands::hold(self.run.run_id, step);
         }
         if slow && scope::as_engine(|| self.others_may_wait()) {
             slots::wake_executor(process::my_database(), self.run.owner);
@@ -493,6 +514,7 @@ impl Turn {
         } else {
             Status::Running
         };
+        metrics::begun(&self.run, self.started);
         runs::set_open(self.run.run_id, status, None, self.started);
     }
 
@@ -529,7 +551,11 @@ impl Turn {
         if self.has_children {
             child::release(&self.run);
         }
-        end(&self.run, self.started, status, result, error);
+        let began = self.shown || self.run.status != Status::Pending;
+        if began {
+            metrics::begun(&self.run, self.started);
+        }
+        end(&self.run, self.started, began, status, result, error);
         End::Settled
     }
 }

@@ -6,10 +6,10 @@ use crate::engine::ask::Ask;
 use crate::engine::code::Code;
 use crate::engine::history::History;
 use crate::engine::turn::{End, Turn, cancellation};
-use crate::engine::{child, map, seats, task};
+use crate::engine::{child, map, metrics, seats, task};
 use crate::hub::hints;
 use crate::pg::value::timestamp_text;
-use crate::pg::{Interval, Json, Timestamp};
+use crate::pg::{Interval, Json, Timestamp, fault};
 use crate::store::answers::{self, Answer};
 use crate::store::runs::{self, Status};
 use crate::store::steps::{Kind, StepRow, StepStatus};
@@ -90,6 +90,7 @@ impl Turn {
         let mut of_maps: BTreeMap<usize, Vec<Answer>> = BTreeMap::new();
         let mut news = false;
         let answers = answers::take(self.run.run_id);
+        fault("answers-taken");
         if self.cancel.is_none() && answers.iter().any(|answer| answer.status == Status::Cancelled.name()) {
             // A branch was interrupted by a cancel of this very run, which is to be told so, and not that a branch has failed.
             self.cancel = inbox::take_cancels(self.run.run_id).into_iter().next();
@@ -222,6 +223,7 @@ impl Turn {
         row.result = Some(payload);
         self.write_down(code, history, now);
         history.append(row, now, now);
+        fault("signal-taken");
         self.wrote = true;
         true
     }
@@ -262,6 +264,7 @@ impl Turn {
 
     pub(super) fn set_timer(&self, due: Option<Timestamp>, n: i32) {
         if let Some(due) = due {
+            fault("timer-set");
             timers::insert(due, self.run.run_id, n, self.run.owner, i32::from(self.run.priority));
             hints::timer(due);
         }
@@ -289,7 +292,9 @@ impl Turn {
         } else {
             Status::Waiting
         };
+        metrics::begun(&self.run, self.started);
         runs::set_open(self.run.run_id, status, Some(&words.join(", ")), self.started);
+        fault("waits");
         End::Settled
     }
 }

@@ -6,9 +6,9 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use super::pollers;
 use super::state::{Kind, STATE};
-use crate::pg::{Oid, RunId, Timestamp, callback, interrupt, process};
+use super::{metrics, pollers};
+use crate::pg::{Oid, RunId, Timestamp, callback, fault, interrupt, process};
 
 #[derive(Default)]
 struct Pending {
@@ -42,8 +42,13 @@ thread_local! {
     static PENDING: RefCell<Pending> = RefCell::new(Pending::default());
 }
 
-fn note(effects: bool, f: impl FnOnce(&mut Pending)) {
+/// From here on the end of each transaction of this process is acted on.
+pub(super) fn watch() {
     callback::at_transaction_end(on_end, has_effects);
+}
+
+fn note(effects: bool, f: impl FnOnce(&mut Pending)) {
+    watch();
     PENDING.with_borrow_mut(|pending| {
         pending.effects |= effects;
         f(pending);
@@ -55,8 +60,12 @@ fn has_effects() -> bool {
 }
 
 fn on_end(committed: bool) {
+    metrics::on_end(committed);
     let pending = PENDING.take();
     if committed {
+        if pending.held {
+            fault("committed");
+        }
         deliver(&pending);
     } else if pending.held {
         deliver(&Pending {

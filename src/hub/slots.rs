@@ -1,7 +1,7 @@
 //! The place of this process in shared memory, and what others' places tell it.
 
 use super::state::{STATE, STEP_NAME, Slot};
-use super::{databases, pollers, results, state};
+use super::{databases, hands, pollers, results, state};
 use crate::pg::latch::LatchRef;
 use crate::pg::{Oid, RunId, process};
 use crate::settings;
@@ -50,7 +50,8 @@ pub(crate) fn register(kind: Kind, role: Oid) -> bool {
     });
     let index = taken.flatten();
     MINE.set(index);
-    if index.is_some() {
+    if let Some(index) = index {
+        hands::take(index, kind != Kind::Session);
         clean_up_at_exit();
     }
     index.is_some()
@@ -80,6 +81,7 @@ pub(super) fn clean_up_at_exit() {
 /// Gives this process' slot back, and wakes who may want to start another.
 pub(crate) fn release() {
     if let Some(index) = MINE.take() {
+        hands::give_back();
         STATE.with(|state| {
             let freed = std::mem::replace(&mut state.slots[index], Slot::FREE);
             let Slot { kind, database, .. } = freed;
@@ -102,6 +104,7 @@ fn mine<T>(f: impl FnOnce(&mut Slot) -> T) -> Option<T> {
 
 /// This process works on a run, at `step` (empty: on the workflow function). `slow`: others may take the processor.
 pub(crate) fn set_busy(run: RunId, step: &str, slow: bool) {
+    hands::hold(run, step);
     mine(|slot| {
         slot.slow = slow;
         if slot.run != Some(run) {
@@ -122,6 +125,7 @@ pub(crate) fn set_busy(run: RunId, step: &str, slow: bool) {
 
 /// This process works on no run any more.
 pub(crate) fn set_unoccupied() {
+    hands::rest();
     mine(|slot| {
         slot.run = None;
         slot.cancel = false;

@@ -11,7 +11,7 @@ use crate::pg::shared::Shared;
 use crate::pg::{Oid, RunId, clock};
 use crate::settings;
 
-const PROCESSES: usize = 256;
+pub(super) const PROCESSES: usize = 256;
 const WAITERS: usize = 256;
 const REQUESTS: usize = 64;
 const DATABASES: usize = 256;
@@ -162,11 +162,11 @@ pub(super) struct State {
 
 pub(super) static STATE: Shared<State> = Shared::new(c"pg_workflow");
 
-pub(crate) fn request() {
+pub(super) fn request() {
     STATE.request();
 }
 
-pub(crate) fn startup() {
+pub(super) fn startup() {
     STATE.startup(State {
         slots: [Slot::FREE; PROCESSES],
         waiters: [Waiter {
@@ -268,7 +268,8 @@ impl State {
         let mut idle = None;
         for slot in self.of(Kind::Executor, database).filter(mine) {
             count += 1;
-            quick += usize::from(!slot.idle && !slot.slow && now - slot.since < QUICK);
+            // Of before the clock was set back: not known to be quick.
+            quick += usize::from(!slot.idle && !slot.slow && (0..QUICK).contains(&(now - slot.since)));
             if slot.idle && idle.is_none() {
                 idle = Some(slot);
             }

@@ -57,6 +57,36 @@ pub(super) fn watch_transactions() {
     }
 }
 
+type OnSubtransactionEnd = fn(committed: bool, level: i32);
+
+thread_local! {
+    static ON_SUBTRANSACTION_END: Cell<Option<OnSubtransactionEnd>> = const { Cell::new(None) };
+}
+
+/// Calls `on_end(committed, level)` at the end of every subtransaction of this process, while that is still the innermost: level
+/// 2 is one right below the transaction. It must not fail. Registered at first call only.
+pub(crate) fn at_subtransaction_end(on_end: OnSubtransactionEnd) {
+    unsafe extern "C-unwind" fn callback(
+        event: pg_sys::SubXactEvent::Type,
+        _: pg_sys::SubTransactionId,
+        _: pg_sys::SubTransactionId,
+        _: *mut c_void,
+    ) {
+        let committed = match event {
+            pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => true,
+            pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => false,
+            _ => return,
+        };
+        if let Some(on_end) = ON_SUBTRANSACTION_END.get() {
+            on_end(committed, super::txn::nest_level());
+        }
+    }
+    if ON_SUBTRANSACTION_END.replace(Some(on_end)).is_none() {
+        // SAFETY: once a process.
+        unsafe { pg_sys::RegisterSubXactCallback(Some(callback), std::ptr::null_mut()) };
+    }
+}
+
 thread_local! {
     static ON_EXTENSION_DROP: Cell<Option<fn()>> = const { Cell::new(None) };
     static NEXT_ACCESS_HOOK: Cell<pg_sys::object_access_hook_type> = const { Cell::new(None) };

@@ -186,3 +186,15 @@ pub(crate) fn database_exists(database: Oid) -> bool {
     // SAFETY: a catalogue lookup; NULL for a missing one.
     unsafe { !pg_sys::get_database_name(database).is_null() }
 }
+
+/// Name of a database; empty for a missing one.
+pub(crate) fn database_name(database: Oid) -> String {
+    // SAFETY: a catalogue lookup; NULL for a missing one; the text is copied.
+    unsafe {
+        let name = pg_sys::get_database_name(database);
+        if name.is_null() {
+            return String::new();
+        }
+        core::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}

@@ -2,6 +2,9 @@
 
 use pgrx::pg_sys;
 
+use super::clock;
+use super::value::Timestamp;
+
 /// Address of a process' latch in shared memory: the same in every process of the server. Setting the latch of a
 /// process that has gone wakes its successor in the slot for nothing, and does no other harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +27,16 @@ impl LatchRef {
     }
 }
 
-/// Sleeps until the latch is set or `micros` have passed (`None`: no limit) and resets the latch.
+/// As [`wait`], until the clock says `at` (`None`: no limit). The clock may be set forward meanwhile, which does not end a sleep:
+/// so it is looked at every half minute.
+pub(crate) fn wait_until(at: Option<Timestamp>) {
+    const SLICE: i64 = 30_000_000;
+    while !wait(at.map(|at| (at - clock()).min(SLICE))) && at.is_some_and(|at| at > clock()) {}
+}
+
+/// Sleeps until the latch is set or `micros` have passed (`None`: no limit) and resets the latch; true if it was set.
 /// If the postmaster dies the process exits at once: an orphan would block the server's restart.
-pub(crate) fn wait(micros: Option<i64>) {
+pub(crate) fn wait(micros: Option<i64>) -> bool {
     let mut events = pg_sys::WL_LATCH_SET | pg_sys::WL_EXIT_ON_PM_DEATH;
     let mut millis = -1;
     if let Some(micros) = micros {
@@ -35,9 +45,11 @@ pub(crate) fn wait(micros: Option<i64>) {
         millis = (micros.max(0) / 1000 + 1).min(i64::from(i32::MAX));
     }
     // SAFETY: our own latch.
-    unsafe {
-        pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, millis, pg_sys::PG_WAIT_EXTENSION);
+    let woken = unsafe {
+        let woken = pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, millis, pg_sys::PG_WAIT_EXTENSION);
         pg_sys::ResetLatch(pg_sys::MyLatch);
-    }
+        woken
+    };
     super::txn::check_for_interrupts();
+    woken & pg_sys::WL_LATCH_SET as i32 != 0
 }

@@ -75,7 +75,24 @@ pub(crate) fn install_signal_handlers() {
     }
 }
 
+/// Calls `f` when the postmaster ends this worker at once, mostly since another process has crashed; `f` must not do more than a
+/// signal handler may. Who crashes by himself is not told.
+pub(crate) fn before_quitting(f: fn()) {
+    static BEFORE: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
+    unsafe extern "C-unwind" fn quit(signal: i32) {
+        if let Some(f) = BEFORE.get() {
+            f();
+        }
+        // SAFETY: the handler that workers have for this signal; does not return.
+        unsafe { raw::SignalHandlerForCrashExit(signal) };
+    }
+    BEFORE.get_or_init(|| f);
+    // SAFETY: a handler that only writes to memory before it hands over.
+    unsafe { raw::pqsignal(SIGQUIT, Some(quit)) };
+}
+
 const SIGHUP: i32 = 1;
+const SIGQUIT: i32 = 3;
 const SIGTERM: i32 = 15;
 
 /// Connects this worker to a database as `role` (invalid: the bootstrap superuser) for the rest of its life.

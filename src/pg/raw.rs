@@ -54,6 +54,7 @@ unsafe extern "C-unwind" {
     pub(super) fn pqsignal(signal: c_int, handler: Option<unsafe extern "C-unwind" fn(c_int)>);
     pub(super) fn die(signal: c_int);
     pub(super) fn SignalHandlerForConfigReload(signal: c_int);
+    pub(super) fn SignalHandlerForCrashExit(signal: c_int);
     pub(super) fn standard_ProcessUtility(
         statement: *mut PlannedStmt,
         text: *const c_char,

@@ -354,6 +354,11 @@ pub(crate) fn role_exists(role: Oid) -> bool {
     unsafe { !pg_sys::GetUserNameFromId(role, true).is_null() }
 }
 
+/// True if `role` may see what Postgres shows of all sessions: a member of `pg_monitor`, or a superuser.
+pub(crate) fn may_monitor(role: Oid) -> bool {
+    has_privileges_of(role, Oid::from(pg_sys::ROLE_PG_MONITOR))
+}
+
 /// True for a superuser.
 pub(crate) fn is_superuser(role: Oid) -> bool {
     // SAFETY: a catalogue lookup.

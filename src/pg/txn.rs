@@ -291,6 +291,12 @@ pub(crate) fn with_nonatomic_spi<T>(f: impl FnOnce() -> T) -> T {
     }
 }
 
+/// How deep in subtransactions this process is: 1 in a transaction's own level.
+pub(crate) fn nest_level() -> i32 {
+    // SAFETY: looks at this process' own transaction state.
+    unsafe { pg_sys::GetCurrentTransactionNestLevel() }
+}
+
 /// True if a row's `xmin` is of this transaction or one of its subtransactions.
 pub(crate) fn is_own(xmin: i32) -> bool {
     // SAFETY: looks at this process' own transaction state.

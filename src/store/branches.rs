@@ -1,5 +1,7 @@
 //! `branches`: units of work of a run that run side by side.
 
+use pg_workflow_core::trace::TraceParent;
+
 use super::runs::{Locked, Status};
 use super::statement;
 use crate::pg::{Json, RunId, Timestamp};
@@ -106,6 +108,8 @@ pub(crate) fn lock(branches: &[Branch]) -> Vec<(LockedBranch, Locked)> {
             seq: row.need(15),
             parent: None,
             queue: None,
+            created_at: row.need(18),
+            trace: TraceParent::parse(row.text(19)),
         };
         (branch, run)
     })

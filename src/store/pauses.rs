@@ -7,6 +7,7 @@ use crate::pg::{Oid, RunId, Timestamp};
 statement!(INSERT, "pause_insert", UUID, OID, TEXT, OID, TEXT, TEXT, TIMESTAMPTZ);
 statement!(LIFT_RUN, "pause_lift_run", UUID);
 statement!(LIFT_WIDE, "pause_lift_wide", OID, TEXT);
+statement!(LIFT, "pause_lift", INT8);
 statement!(LOAD, "pauses_load", OID);
 statement!(OF_RUN, "pause_of_run", UUID);
 statement!(OF_TASKS, "task_pause", UUID);
@@ -69,11 +70,18 @@ pub(crate) fn lift(scope: &Scope) -> Option<i64> {
     }
 }
 
+/// Likewise, by its number; false if it is gone.
+pub(crate) fn lift_one(pause: i64) -> bool {
+    LIFT.first(&[&pause], |_| ()).is_some()
+}
+
 /// A pause as executors know it.
 pub(crate) struct Known {
     pub(crate) pause_id: i64,
     pub(crate) run: Option<RunId>,
     pub(crate) workflow: Option<String>,
+    /// It holds a run that has crashed the server.
+    pub(crate) crashed: bool,
 }
 
 /// The pauses that concern runs of a role.
@@ -82,6 +90,7 @@ pub(crate) fn load(owner: Oid) -> Vec<Known> {
         pause_id: row.need(0),
         run: row.get(1),
         workflow: row.get(2),
+        crashed: row.need(3),
     })
 }
 

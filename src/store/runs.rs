@@ -1,5 +1,7 @@
 //! `runs`: one row a run.
 
+use pg_workflow_core::trace::TraceParent;
+
 use super::{agenda, statement};
 use crate::pg::{Json, Oid, RunId, Timestamp};
 
@@ -21,7 +23,8 @@ statement!(
     INT4,
     INT4,
     TIMESTAMPTZ,
-    JSONB
+    JSONB,
+    TEXT
 );
 statement!(FIND, "run_find", TEXT);
 statement!(BY_ID, "run_by_id", TEXT);
@@ -112,6 +115,8 @@ pub(crate) struct NewRun<'a> {
     pub(crate) parent: Option<Parent>,
     /// The queue that it takes its turn in.
     pub(crate) queue: Option<Json>,
+    /// Where in a distributed trace it belongs.
+    pub(crate) trace: Option<TraceParent>,
 }
 
 /// Inserts a run; false if the id has a run of that number already. Waits for a transaction that is inserting the same.
@@ -135,6 +140,7 @@ pub(crate) fn insert(run: &NewRun) -> bool {
                 &run.parent.map(|parent| parent.item),
                 &run.start_by,
                 &run.queue,
+                &run.trace.map(|trace| trace.to_string()),
             ],
             |_| (),
         )
@@ -217,6 +223,9 @@ pub(crate) struct Locked {
     pub(crate) parent: Option<Parent>,
     /// The queue that it takes its turn in.
     pub(crate) queue: Option<Json>,
+    pub(crate) created_at: Timestamp,
+    /// Where in a distributed trace it belongs.
+    pub(crate) trace: Option<TraceParent>,
 }
 
 /// Locks those of `ids` that no other executor holds.
@@ -243,6 +252,8 @@ pub(crate) fn lock(ids: &Vec<RunId>) -> Vec<Locked> {
         }),
         start_by: row.get(17),
         queue: row.get(18),
+        created_at: row.need(19),
+        trace: TraceParent::parse(row.text(20)),
     })
 }
 

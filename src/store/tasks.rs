@@ -1,5 +1,7 @@
 //! `tasks`: work for workers outside of the server.
 
+use pg_workflow_core::trace::TraceParent;
+
 use super::branches::Branch;
 use super::statement;
 use crate::pg::spi::Row;
@@ -142,6 +144,8 @@ pub(crate) struct Task {
     pub(crate) key: String,
     /// The role that was asked about may claim from the queue.
     pub(crate) allowed: bool,
+    /// What its run belongs to.
+    pub(crate) trace: Option<TraceParent>,
 }
 
 impl Task {
@@ -185,6 +189,7 @@ fn read(row: &Row) -> Task {
         key: row.need(29),
         notifies: row.need(30),
         allowed: row.need(31),
+        trace: TraceParent::parse(row.text(32)),
     }
 }
 

@@ -6,12 +6,14 @@
 //! Memory: everything Postgres allocates for a batch goes with its transaction, a turn's with its own context. What
 //! lives on is bounded: caches of plans and code, both emptied when functions change.
 
+use std::time::{Duration, Instant};
+
 use crate::engine::batch::{Batcher, Commits, Found};
 use crate::engine::send;
 use crate::hub::slots::{self, Kind};
 use crate::hub::wal;
 use crate::pg::process::{self, worker_main};
-use crate::pg::{Oid, clock, errdata, interrupt, latch, scope, txn};
+use crate::pg::{Oid, clock, errdata, fault, interrupt, latch, scope, txn};
 use crate::settings;
 
 use super::Belongs;
@@ -44,6 +46,9 @@ fn main(database: Oid) {
             let found = scope::as_engine(|| batcher.take(Commits::InPlace));
             // Before the commit, by which a client may learn that its instance has ended.
             scope::release_advisory_locks();
+            if found == Found::Turns {
+                fault("commits");
+            }
             found
         });
         wal::count();
@@ -74,9 +79,13 @@ fn main(database: Oid) {
                 if pause > 0 {
                     slots::step_aside(database, role);
                 }
-                let until = clock() + pause;
-                while clock() < until && !slots::asked_to_quit() {
-                    latch::wait(Some(until - clock()));
+                let until = Instant::now() + Duration::from_micros(pause.unsigned_abs());
+                while !slots::asked_to_quit()
+                    && let Some(rest) = until
+                        .checked_duration_since(Instant::now())
+                        .filter(|rest| !rest.is_zero())
+                {
+                    latch::wait(Some(rest.as_micros() as i64));
                 }
             }
         }

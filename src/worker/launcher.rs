@@ -34,7 +34,8 @@ fn main(_: Oid) {
         let missing = databases::without_scheduler();
         started.retain(|database, _| missing.contains(database));
         for database in missing {
-            let due = started.get(&database).map_or(now, |at| at + RESTART_PAUSE);
+            // The clock may have been set back.
+            let due = started.get(&database).map_or(now, |at| now.min(*at) + RESTART_PAUSE);
             if due > now {
                 later(due);
                 continue;

@@ -6,20 +6,21 @@ mod launcher;
 mod scheduler;
 
 use crate::engine::installed;
-use crate::hub::{databases, state};
+use crate::hub::{self, databases};
 use crate::pg::process::{self, WorkerSpec};
-use crate::pg::{Oid, PgError, callback, catalog, errdata, fmgr, latch, reads, scope, shared, txn};
+use crate::pg::{Oid, PgError, callback, catalog, errdata, fmgr, latch, messages, reads, scope, shared, txn};
 use crate::store::home::{self, Home};
 
 /// Registers launcher, shared memory and hooks; from `_PG_init`.
 pub(crate) fn init() {
+    messages::init();
     fmgr::before_calls(installed::check);
     reads::note_while(crate::engine::calls::is_deciding);
     callback::on_extension_drop(crate::hub::hints::dropped);
     callback::around_database_commands(close_database, open_database);
     // pg_upgrade starts servers to read and fill catalogues: nothing else is to happen in them.
     if process::preloading() && !process::is_binary_upgrade() {
-        shared::on_startup(state::request, state::startup);
+        shared::on_startup(hub::request, hub::startup);
         process::register_static(&WorkerSpec {
             kind: "pg_workflow launcher",
             title: "pg_workflow launcher",

@@ -6,12 +6,11 @@ use std::collections::{HashMap, HashSet};
 use pg_workflow_core::sparing::Sparing;
 
 use crate::engine::schedule::fire;
-use crate::engine::{batch, command};
-use crate::hub::databases;
+use crate::engine::{batch, command, crash};
 use crate::hub::slots::{self, Kind};
-use crate::hub::wal;
+use crate::hub::{databases, hands, wal};
 use crate::pg::process::{self, WorkerSpec, worker_main};
-use crate::pg::{Oid, PgError, Timestamp, clock, errdata, latch, scope, txn};
+use crate::pg::{Oid, PgError, Timestamp, clock, errdata, fault, latch, scope, txn};
 use crate::settings;
 use crate::store::home::{self, Home};
 use crate::store::{ready, timers};
@@ -48,6 +47,7 @@ fn main(database: Oid) {
         idling: false,
         recovered: false,
         cleaner: Cleaner::new(),
+        held: None,
     };
     let mut belongs = Belongs::NotNow;
     loop {
@@ -79,7 +79,7 @@ fn main(database: Oid) {
         wal::count();
         process::report_stats();
         process::report_idle();
-        latch::wait(next.map(|at| at - clock()));
+        latch::wait_until(next);
     }
 }
 
@@ -118,6 +118,8 @@ struct Scheduler {
     /// What was found running when it began has been looked at, and what is for the start of the server.
     recovered: bool,
     cleaner: Cleaner,
+    /// When the first of those is to go on that have crashed the server.
+    held: Option<Timestamp>,
 }
 
 impl Scheduler {
@@ -139,6 +141,11 @@ impl Scheduler {
     fn look(&mut self) -> Look {
         if !self.recovered {
             fire::server_started();
+            crash::count();
+            fault("crashes-counted");
+        }
+        if !self.recovered || self.held.is_some_and(|until| until <= clock()) {
+            self.held = crash::release();
         }
         if slots::take_abandoned() || !self.recovered {
             command::recover();
@@ -189,7 +196,9 @@ impl Scheduler {
             }
         };
         self.idling = false;
-        self.recovered = true;
+        if !std::mem::replace(&mut self.recovered, true) {
+            hands::forget_lost();
+        }
         slots::set_next_due(next);
         let now = clock();
         let mut again = match next {
@@ -198,6 +207,7 @@ impl Scheduler {
             Some(due) => Some(if due <= now { now + LOCKED_PAUSE } else { due }),
             None => None,
         };
+        again = again.into_iter().chain(self.held).min();
         for (role, start) in &mut self.started {
             if slots::executors(self.database, *role).0 > 0 {
                 start.in_vain = 0;
@@ -235,6 +245,8 @@ impl Scheduler {
         }
         let now = clock();
         let start = self.started.entry(role).or_default();
+        // The clock may have been set back.
+        start.at = start.at.min(now);
         let due = if count > 0 {
             // The last one may still be on its way, and be enough.
             start.in_vain = 0;

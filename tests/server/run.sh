@@ -15,7 +15,7 @@ JOBS=${JOBS:-4}
 results=target/test/server-$(pg_major)
 
 # The files that take longest are begun first, so that they are not what the end waits for.
-LONG=(docs examples crash load procedures)
+LONG=(faults docs examples crash load procedures)
 
 build() {
     CARGO_TARGET_DIR=$REPO/target cargo test --no-run --manifest-path tests/server/Cargo.toml 2>&1 | tee >(cat >&2) |

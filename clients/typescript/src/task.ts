@@ -20,6 +20,8 @@ export interface Task {
     readonly input: Json;
     /** What an attempt before has said last by `heartbeat`: go on from there. */
     readonly heartbeatDetails: Json | undefined;
+    /** W3C traceparent of the call, if the instance was started in a trace. */
+    readonly trace: string | undefined;
     /** Aborted when nobody wants the result of this attempt any more; its reason is a `TaskCancelled`. */
     readonly signal: AbortSignal;
     /**
@@ -48,6 +50,7 @@ export interface Claimed {
     heartbeat?: Json;
     id: string;
     workflow: string;
+    trace?: string | null;
 }
 
 /** What the times of a claim are to be measured by. */
@@ -75,6 +78,7 @@ export class Running implements Task {
     readonly deadline: Date | undefined;
     readonly input: Json;
     readonly heartbeatDetails: Json | undefined;
+    readonly trace: string | undefined;
     readonly signal: AbortSignal;
     readonly token: string;
     /** The handler has come to its end. */
@@ -99,6 +103,7 @@ export class Running implements Task {
         this.deadline = claimed.deadline ? new Date(claimed.deadline) : undefined;
         this.input = claimed.input;
         this.heartbeatDetails = claimed.heartbeat ?? undefined;
+        this.trace = claimed.trace ?? undefined;
         this.signal = this.#abort.signal;
         this.token = claimed.task;
         this.#db = db;

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod events;
 pub mod graph;
+pub mod histogram;
 pub mod lease;
 pub mod lexer;
 pub mod limit;
@@ -20,4 +21,5 @@ pub mod sqlstate;
 pub mod target;
 pub mod ticks;
 pub mod timeline;
+pub mod trace;
 pub mod words;

@@ -9,9 +9,9 @@ use crate::engine::schedule::times::Times;
 use crate::engine::schedule::{Overlap, RUN_SQL, due, set_timer, start_options};
 use crate::engine::send;
 use crate::engine::start::{self, OnConflict, Start};
-use crate::hub::{hints, slots};
+use crate::hub::{hands, hints, slots};
 use crate::pg::errdata::{QUERY_CANCELED, pack};
-use crate::pg::{Interval, Json, Oid, PgError, RunId, Timestamp, clock, errdata, guard, scope, txn};
+use crate::pg::{Interval, Json, Oid, PgError, RunId, Timestamp, clock, errdata, fault, guard, scope, txn};
 use crate::store::runs::{self, Parent};
 use crate::store::schedules::{self, Schedule};
 use crate::store::{inbox, ready, timers};
@@ -57,6 +57,7 @@ pub(in crate::engine) fn act(id: RunId, owner: Oid, alone: bool) -> bool {
         }
         return true;
     };
+    hands::hold(id, "");
     let next = match Times::of(&row) {
         Ok(times) if times.is_query() && !alone => return false,
         Ok(times) => {
@@ -74,6 +75,7 @@ pub(in crate::engine) fn act(id: RunId, owner: Oid, alone: bool) -> bool {
         note(&mut row, "could not get its next time", error, now);
         Some(now + pause)
     });
+    fault("schedule-fires");
     set_timer(&mut row, next);
     schedules::update(&row);
     true

@@ -185,6 +185,12 @@ SELECT * FROM wf_explain('theirs');
 SELECT count(*) FROM wf.failures;
 SELECT wf_internal.reasons(NULL, 0);
 RESET ROLE;
+-- Who may see all instances may ask, too.
+SELECT wf_grant('why_stranger', 'view');
+SET ROLE why_stranger;
+SELECT same(explanation) AS explanation FROM wf_explain('theirs');
+SELECT count(*) > 0 AS failures FROM wf.failures;
+RESET ROLE;
 
 -- How long it has waited and run, and how far it is.
 SELECT id, queue_delay >= '0' AS queue_delay, run_time >= '0' AS run_time, progress FROM wf.workflows

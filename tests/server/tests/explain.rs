@@ -239,7 +239,7 @@ fn nothing_runs_in_a_copy_on_a_standby_and_between_two_versions() {
     assert_eq!(reasons(&mut db, "i"), ["versions", "signal"]);
     assert_eq!(alerts(&mut db), ["versions"]);
     let words = explanation(&mut db, "i", "versions");
-    assert!(words.contains("the extension of version 0.0.1"), "{words}");
+    assert!(words.contains("is of version 0.0.1"), "{words}");
 }
 
 #[test]
@@ -281,6 +281,7 @@ fn nothing_runs_without_processes_and_what_is_late_is_an_alert() {
         "late_timers",
         "late_schedule",
         "queue_backlog",
+        "retention_behind",
         "retrying_step",
         "paused",
     ];
@@ -296,7 +297,9 @@ fn nothing_runs_without_processes_and_what_is_late_is_an_alert() {
          UPDATE wf_internal.timers t SET due_at = now() - interval '1 h' FROM wf_internal.runs r WHERE r.run_id = t.run_id AND r.id = 'timer';
          UPDATE wf_internal.pauses SET paused_at = now() - interval '2 days';
          UPDATE wf_internal.schedules SET next_at = now() - interval '1 h', timer_at = now() - interval '1 h' WHERE name = 'nightly';
-         UPDATE wf_internal.schedules SET error = '{\"message\": \"no such table\", \"sqlstate\": \"42P01\"}', failed_at = now() WHERE name = 'hourly'",
+         UPDATE wf_internal.schedules SET error = '{\"message\": \"no such table\", \"sqlstate\": \"42P01\"}', failed_at = now() WHERE name = 'hourly';
+         INSERT INTO wf_internal.sweeps (next_at, removed, last_removed) VALUES (now() - interval '2 h 1 min', 0, 0)
+         ON CONFLICT (only_row) DO UPDATE SET next_at = excluded.next_at",
     );
     let mut writer = cluster.admin();
     writer.run(
@@ -313,6 +316,7 @@ fn nothing_runs_without_processes_and_what_is_late_is_an_alert() {
         "late_schedule",
         "no_task_worker",
         "queue_backlog",
+        "retention_behind",
         "retrying_step",
         "vacuum_behind",
         "paused",
@@ -327,6 +331,7 @@ fn nothing_runs_without_processes_and_what_is_late_is_an_alert() {
         "5 instances of workflow \"fails\" have failed within 1 h at \"divide\" with SQLSTATE 22012: division by zero",
         "step \"divide\" of workflow \"retries\" is to be tried again (instances: 1, attempts so far: up to 4) after SQLSTATE 22012: division by zero",
         "queue \"full\" has 1 waiting, the oldest since 60 min, and 1 running",
+        "the removal of finished instances is behind by 2 h",
         "instance \"holds\" is paused since 2 days, by postgres; 0 would run if it were not",
     ] {
         let quoted = expected.replace('\'', "''");
@@ -356,7 +361,7 @@ fn nothing_runs_without_processes_and_what_is_late_is_an_alert() {
     // What is about other roles' work is not for strangers.
     db.run("CREATE ROLE eve LOGIN");
     let mut eve = cluster.connect("postgres", "eve");
-    assert_eq!(alerts(&mut eve), ["not_preloaded", "vacuum_behind"]);
+    assert_eq!(alerts(&mut eve), ["not_preloaded", "retention_behind", "vacuum_behind"]);
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn long_histories_are_read_and_drawn_in_part() {
     let mut db = cluster.admin();
     db.run(
         "CREATE PROCEDURE long(input jsonb, INOUT result jsonb DEFAULT NULL) LANGUAGE plpgsql AS $$
-        BEGIN FOR i IN 1..3000 LOOP CALL wf_step('s' || i, 'SELECT 1', 'null', result); END LOOP; END $$",
+        BEGIN FOR i IN 1..1500 LOOP CALL wf_step('s' || i, 'SELECT 1', 'null', result); END LOOP; END $$",
     );
     db.run(
         "CREATE FUNCTION many(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
@@ -115,7 +115,7 @@ fn long_histories_are_read_and_drawn_in_part() {
         })
         .sum();
     let steps = lines.iter().filter(|line| line.starts_with('s')).count();
-    assert_eq!(left_out + steps, 3000, "{lines:#?}");
+    assert_eq!(left_out + steps, 1500, "{lines:#?}");
     let graph: String = db.one("SELECT wf_graph('long')");
     assert!(graph.lines().count() < 200, "{graph}");
 

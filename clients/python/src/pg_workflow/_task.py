@@ -46,6 +46,8 @@ class Task:
     """What the attempt before has said last: go on from there."""
     token: str = field(repr=False)
     """Proves to the server that the task is yours."""
+    trace: str | None = None
+    """W3C traceparent of the call, if the instance was started in a trace."""
 
     _stopped: str | None = field(default=None, init=False, repr=False)
     _details: str | None = field(default=None, init=False, repr=False)
@@ -67,6 +69,7 @@ class Task:
             deadline=timestamp(deadline) if deadline else None,
             heartbeat_details=row.get("heartbeat"),
             token=row["task"],
+            trace=row.get("trace"),
         )
 
     @property

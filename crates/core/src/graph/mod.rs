@@ -100,10 +100,11 @@ pub struct Step {
 
 impl Graph {
     pub fn draw(&self, format: Format) -> String {
-        match format {
+        let drawn = match format {
             Format::Mermaid => mermaid::draw(self),
             Format::Dot => dot::draw(self),
-        }
+        };
+        drawn.trim_end().to_owned()
     }
 
     /// An instance as it went. What overlaps in time stands side by side.

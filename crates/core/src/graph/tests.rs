@@ -51,12 +51,73 @@ fn order() -> Timeline {
 
 #[test]
 fn an_instance_as_it_went() {
-    check(&Graph::of_instance(&order()).draw(Format::Mermaid), &[]);
+    check(
+        &Graph::of_instance(&order()).draw(Format::Mermaid),
+        &[
+            "flowchart TD",
+            r#"    n0(["order-42<br/>order_flow"])"#,
+            r#"    n1["take<br/>100 µs"]"#,
+            r#"    n2["left<br/>200 µs"]"#,
+            r#"    n3["right<br/>150 µs"]"#,
+            r#"    n6{{"go (signal)<br/>100 µs"}}"#,
+            r#"    n7["ship<br/>100 µs<br/>failed: no #34;way#34;"]"#,
+            r#"    n8(["failed"])"#,
+            r#"    subgraph g1["pages (map)"]"#,
+            r#"        n4["[1]<br/>10 µs"]"#,
+            r#"        n5["[2]<br/>10 µs"]"#,
+            "    end",
+            "    n1 --> n2",
+            "    n1 --> n3",
+            "    n2 --> n4",
+            "    n2 --> n5",
+            "    n3 --> n4",
+            "    n3 --> n5",
+            "    n4 --> n6",
+            "    n5 --> n6",
+            "    n6 --> n7",
+            "    n0 --> n1",
+            "    n7 --> n8",
+            "    classDef done fill:#d4f4dd,stroke:#1a7f37,color:#1f2328",
+            "    class n1,n2,n3,n4,n5,n6 done",
+            "    classDef failed fill:#ffd8d3,stroke:#cf222e,color:#1f2328",
+            "    class n7,n8 failed",
+        ],
+    );
 }
 
 #[test]
 fn the_same_for_graphviz() {
-    check(&Graph::of_instance(&order()).draw(Format::Dot), &[]);
+    check(
+        &Graph::of_instance(&order()).draw(Format::Dot),
+        &[
+            "digraph workflow {",
+            r#"    node [shape=box, style=filled, fillcolor=white, fontname="sans-serif"];"#,
+            r#"    n0 [label="order-42\norder_flow", shape=oval];"#,
+            r##"    n1 [label="take\n100 µs", fillcolor="#d4f4dd", color="#1a7f37"];"##,
+            r##"    n2 [label="left\n200 µs", fillcolor="#d4f4dd", color="#1a7f37"];"##,
+            r##"    n3 [label="right\n150 µs", fillcolor="#d4f4dd", color="#1a7f37"];"##,
+            r##"    n6 [label="go (signal)\n100 µs", shape=hexagon, fillcolor="#d4f4dd", color="#1a7f37"];"##,
+            r##"    n7 [label="ship\n100 µs\nfailed: no \"way\"", fillcolor="#ffd8d3", color="#cf222e"];"##,
+            r##"    n8 [label="failed", shape=oval, fillcolor="#ffd8d3", color="#cf222e"];"##,
+            "    subgraph cluster_1 {",
+            r#"        label="pages (map)";"#,
+            r##"        n4 [label="[1]\n10 µs", fillcolor="#d4f4dd", color="#1a7f37"];"##,
+            r##"        n5 [label="[2]\n10 µs", fillcolor="#d4f4dd", color="#1a7f37"];"##,
+            "    }",
+            "    n1 -> n2;",
+            "    n1 -> n3;",
+            "    n2 -> n4;",
+            "    n2 -> n5;",
+            "    n3 -> n4;",
+            "    n3 -> n5;",
+            "    n4 -> n6;",
+            "    n5 -> n6;",
+            "    n6 -> n7;",
+            "    n0 -> n1;",
+            "    n7 -> n8;",
+            "}",
+        ],
+    );
 }
 
 #[test]
@@ -72,14 +133,46 @@ fn a_workflow_by_its_histories() {
         step(place("signal", "go"), place("end", "completed"), 2),
         step(place("signal", "go"), place("end", "failed"), 1),
     ];
-    check(&Graph::of_histories("order_flow", 3, &steps).draw(Format::Mermaid), &[]);
+    check(
+        &Graph::of_histories("order_flow", 3, &steps).draw(Format::Mermaid),
+        &[
+            "flowchart TD",
+            r#"    n0(["order_flow<br/>3 instances"])"#,
+            r#"    n1["take"]"#,
+            r#"    n2{{"go (signal)"}}"#,
+            r#"    n3(["completed"])"#,
+            r#"    n4(["failed"])"#,
+            r#"    n0 -->|"3"| n1"#,
+            r#"    n1 -->|"3"| n2"#,
+            r#"    n2 -->|"2"| n3"#,
+            r#"    n2 -->|"1"| n4"#,
+            "    classDef done fill:#d4f4dd,stroke:#1a7f37,color:#1f2328",
+            "    class n3 done",
+            "    classDef failed fill:#ffd8d3,stroke:#cf222e,color:#1f2328",
+            "    class n4 failed",
+        ],
+    );
 }
 
 #[test]
 fn a_workflow_by_its_source() {
     let source = "BEGIN PERFORM wf_step('take', 'take', x);\n IF wf_wait_signal('go') THEN PERFORM wf_step(v, 'give'); END IF;\n PERFORM wf_sleep('1 h'); END";
     let graph = Graph::of_source("order_flow", &crate::lint::calls(source));
-    check(&graph.draw(Format::Mermaid), &[]);
+    check(
+        &graph.draw(Format::Mermaid),
+        &[
+            "flowchart TD",
+            r#"    n0(["order_flow<br/>from its source"])"#,
+            r#"    n1["take<br/>line 1"]"#,
+            r#"    n2{{"go (signal)<br/>line 2"}}"#,
+            r#"    n3["?<br/>line 2"]"#,
+            r#"    n4{{"sleep<br/>line 3"}}"#,
+            "    n0 -.-> n1",
+            "    n1 -.-> n2",
+            "    n2 -.-> n3",
+            "    n3 -.-> n4",
+        ],
+    );
 }
 
 /// Lines as they may be, with labels that would like to be something else.

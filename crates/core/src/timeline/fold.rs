@@ -85,6 +85,7 @@ fn line_for(nodes: Vec<Node>) -> Option<Node> {
     let marks = || nodes.iter().flat_map(|node| &node.marks);
     let from = marks().map(|mark| mark.from).min();
     let to = marks().map(|mark| mark.to.unwrap_or(i64::MAX)).max();
+    let left_out = nodes.iter().map(|node| node.left_out.max(1)).sum();
     let is_open = to == Some(i64::MAX);
     let mark = from.map(|from| Mark {
         style: Style::Folded,
@@ -93,10 +94,11 @@ fn line_for(nodes: Vec<Node>) -> Option<Node> {
     });
     Some(Node {
         kind: "gap".to_owned(),
-        label: format!("… {} more", words::count(nodes.len())),
+        label: format!("… {} more", words::count(left_out)),
         took: from.zip(to.filter(|_| !is_open)).map(|(from, to)| to - from),
         marks: mark.into_iter().collect(),
         is_open,
+        left_out,
         ..Node::default()
     })
 }

@@ -87,6 +87,8 @@ pub struct Node {
     /// The instance that it stands for, which [`Node::nest`] fills in.
     pub child: Option<String>,
     pub inside: Vec<Node>,
+    /// Lines that are left out here.
+    pub left_out: usize,
     /// Equal for what a loop repeats.
     pub alike: String,
 }
@@ -99,7 +101,6 @@ pub struct Timeline {
     pub run: i32,
     pub status: String,
     pub error: Option<String>,
-    pub waiting_for: Option<String>,
     pub began: i64,
     pub finished: Option<i64>,
     pub lines: Vec<Node>,
@@ -149,7 +150,6 @@ impl Timeline {
             // The word that wf_status has for it.
             status: if paused { "paused".to_owned() } else { whole.status },
             error: whole.error,
-            waiting_for: whole.remark,
             began: whole.started.unwrap_or(0),
             finished: whole.finished,
             lines: fold::fold(lines, KEEP),
@@ -169,12 +169,12 @@ impl Timeline {
             Some(_) => format!("{status} after {took}"),
             None => format!("{status}, {took} so far"),
         };
-        let what = self
+        let error = self
             .error
             .as_ref()
-            .or(self.waiting_for.as_ref().filter(|_| self.finished.is_none()));
-        let what = what.map(|what| format!(": {what}")).unwrap_or_default();
-        format!("{id}{run} | {workflow} | {} | {stands}{what}", at(self.began))
+            .map(|error| format!(": {error}"))
+            .unwrap_or_default();
+        format!("{id}{run} | {workflow} | {} | {stands}{error}", at(self.began))
     }
 
     /// From where to where the axis goes.
@@ -306,6 +306,7 @@ fn node(event: &Event, omitted: usize, at: &dyn Fn(i64) -> String) -> Node {
         is_open,
         child: event.child.clone(),
         inside: Vec::new(),
+        left_out: if event.kind == "gap" { omitted } else { 0 },
         alike,
     }
 }

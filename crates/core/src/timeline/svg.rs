@@ -82,7 +82,7 @@ pub fn svg(timeline: &Timeline, now: i64, at: &dyn Fn(i64) -> String) -> String 
         row(&mut out, *depth, node, &scale, HEAD + ROW * i, now, at);
     }
     legend(&mut out, &rows, foot);
-    out.push_str("</svg>\n");
+    out.push_str("</svg>");
     out
 }
 

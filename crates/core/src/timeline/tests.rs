@@ -55,7 +55,19 @@ fn what_is_queued_runs_retries_and_waits_is_told_apart() {
         event(7, "task", "mail", 100 * MS, Some(120 * MS)),
         part(8, 7, "queue", 100 * MS, Some(110 * MS)),
     ];
-    check(&drawn(events, 100, 120 * MS), &[]);
+    check(
+        &drawn(events, 100, 120 * MS),
+        &[
+            "order-42 | order_flow | t+0 µs | completed after 120 ms",
+            "                   |0             |30 ms          |60 ms         |90 ms   120 ms|",
+            "(queue)            ░░░░░░░░░░░                                                     20 ms",
+            "take                         ███████████                                           20 ms",
+            "charge                                 ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒                      40 ms  3 attempts",
+            "approval (signal)                                           ───────────            20 ms",
+            "mail (task)                                                           ░░░░░██████  20 ms",
+            "░ queued  █ running  ▒ attempts and the waits between them  ─ waiting",
+        ],
+    );
 }
 
 #[test]
@@ -66,7 +78,17 @@ fn long_waits_are_cut_and_say_so() {
         event(3, "sleep", "sleep", 2 * MS, Some(3 * DAY + 2 * MS)),
         event(4, "step", "second", 3 * DAY + 2 * MS, Some(3 * DAY + 6 * MS)),
     ];
-    check(&drawn(events, 80, 4 * DAY), &[]);
+    check(
+        &drawn(events, 80, 4 * DAY),
+        &[
+            "order-42 | reminder | t+0 µs | completed after 3 d",
+            "          |0                      ╱╱ 3 d                |3 d        3 d|",
+            "first     ███████████                                                     2 ms",
+            "sleep               ──────────────╱╱────────────────                       3 d",
+            "second                                             █████████████████████  4 ms",
+            "█ running  ─ waiting  ╱╱ not to scale",
+        ],
+    );
 }
 
 #[test]
@@ -78,7 +100,16 @@ fn what_is_open_goes_on_until_now() {
         event(2, "step", "take", 0, Some(2 * SECOND)),
         approval,
     ];
-    check(&drawn(events, 80, 10 * SECOND), &[]);
+    check(
+        &drawn(events, 80, 10 * SECOND),
+        &[
+            "order-42 | order_flow | t+0 µs | waiting, 10 s so far",
+            "                   |0        |2.5 s     |5 s            10 s|",
+            "take               █████████                                    2 s",
+            "approval (signal)          ──────────────────────────────────  8 s…  until t+1 d",
+            "█ running  ─ waiting",
+        ],
+    );
 }
 
 #[test]
@@ -102,7 +133,26 @@ fn loops_and_long_histories_are_folded() {
             Some(begin + 3 * SECOND),
         )));
     }
-    check(&drawn(events, 80, 300 * SECOND), &[]);
+    check(
+        &drawn(events, 80, 300 * SECOND),
+        &[
+            "order-42 | poller | t+0 µs | completed after 5 min",
+            "            |0                |2 min 30 s  5 min|",
+            "poll        █                                             1 s",
+            "sleep       ─                                             2 s",
+            "… 96 more   ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄                    2 min 24 s",
+            "poll #50                      █                           1 s",
+            "sleep #50                     ─                           2 s",
+            "poll #51                      █                           1 s  failed: no answer",
+            "sleep #51                     ─                           2 s",
+            "poll #52                      █                           1 s",
+            "… 94 more                     ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄  2 min 21 s",
+            "sleep #99                                       ─         2 s",
+            "poll #100                                       █         1 s",
+            "sleep #100                                      ─         2 s",
+            "█ running  ─ waiting  ┄ left out",
+        ],
+    );
     let mut events = vec![event(1, "run", "long", 0, Some(10_000 * SECOND))];
     events.extend((0..10_000).map(|i| event(i + 2, "step", &format!("s{i}"), i * SECOND, Some((i + 1) * SECOND))));
     let picture = drawn(events, 80, 0);
@@ -128,7 +178,17 @@ fn children_lie_within_their_call() {
     for node in timeline.children() {
         node.nest(Timeline::new("order-42/ship", 1, child.clone(), 0, 0, &at).unwrap());
     }
-    check(&text(&timeline, 90, 10 * SECOND, &at).join("\n"), &[]);
+    check(
+        &text(&timeline, 90, 10 * SECOND, &at).join("\n"),
+        &[
+            "order-42 (run 2) | order_flow | t+0 µs | completed after 10 s",
+            "              |0               |2.5 s           |5 s             |7.5 s       10 s|",
+            "take          ██████████████                                                         2 s",
+            "ship (child)               ░░░░░░░░──────────────────────────────────────────        7 s",
+            "  pack                            ████████████████████████████████████               5 s",
+            "░ queued  █ running  ─ waiting",
+        ],
+    );
     let picture = svg(&timeline, 10 * SECOND, &at);
     assert!(picture.contains("<title>pack\nt+3 s\n5 s</title>"), "{picture}");
 }

@@ -1,0 +1,2 @@
+-- $1 run_id
+DELETE FROM wf_internal.crashes WHERE run_id = $1
