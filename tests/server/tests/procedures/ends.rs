@@ -183,13 +183,13 @@ fn a_deadline_ends_it_wherever_it_stands() {
     for workflow in ["chain", "stalls", "naps", "waits", "catches_all"] {
         db.run("TRUNCATE effects");
         db.run(&format!(
-            "SELECT wf_start('{workflow}', '{{\"n\": 1000000}}', id => '{workflow}', timeout => '700 ms')"
+            "SELECT wf_start('{workflow}', '{{\"n\": 1000000}}', id => '{workflow}', timeout => '2 s')"
         ));
         let begun = Instant::now();
         let failure = db.failure(workflow);
         assert_eq!(failure.sqlstate, "WF003", "{workflow} {failure:?}");
         assert!(
-            begun.elapsed() < Duration::from_secs(5),
+            begun.elapsed() < Duration::from_secs(15),
             "{workflow} {:?}",
             begun.elapsed()
         );
