@@ -12,13 +12,14 @@ const LIBRARY: &str = env!("CARGO_PKG_VERSION");
 
 /// Symbols that scripts of any version call, and views and functions in which one may look for the cause. They read no table
 /// of ours then, and their parameters stay.
-const OF_ANY_SCHEMA: [&str; 6] = [
+const OF_ANY_SCHEMA: [&str; 7] = [
     "wf_announce",
     "wf_facts",
     "wf_cron_error",
     "wf_is_current",
     "wf_explain",
     "wf_message_shape",
+    "wf_sees_all",
 ];
 
 thread_local! {
