@@ -117,6 +117,8 @@ for tier in "${chosen[@]}"; do run_tier "$tier"; done
 # What the other tiers test has nothing to do with the server's version.
 [[ ! $all || $(pg_major) != 15 ]] || MATRIX=${MATRIX-16 18}
 for major in ${MATRIX:-}; do
+    # The one before it, from which one comes to this.
+    export OLDER_PG_CONFIG=$PG_CONFIG
     fetch_server "$major"
     build
     [[ ${FULL:-} != 1 ]] || MATRIX_SERVER=()

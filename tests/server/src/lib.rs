@@ -487,9 +487,9 @@ impl Cluster {
         &self.dir
     }
 
-    /// A program that is to connect to a database of this server.
+    /// A program of this server's that is to connect to a database of it.
     pub fn tool(&self, name: &str, database: &str) -> Command {
-        let mut command = program(name);
+        let mut command = program_of(&self.bin, name);
         command
             .arg("-h")
             .arg(&self.dir)
