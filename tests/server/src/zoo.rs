@@ -219,9 +219,9 @@ pub fn snapshot(db: &mut Client) -> BTreeMap<String, Vec<Value>> {
     members.iter().map(|from| (from.clone(), rows(from))).collect()
 }
 
-/// What a user sees of them.
+/// What a user sees of them, but for the times that pass.
 pub fn states(db: &mut Client) -> Vec<Value> {
-    db.all("SELECT to_jsonb(w) FROM wf.workflows w ORDER BY id, run")
+    db.all("SELECT to_jsonb(w) - '{run_time, queue_delay}'::text[] FROM wf.workflows w ORDER BY id, run")
 }
 
 /// Has what was put off for a day fall due.
