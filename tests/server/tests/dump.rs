@@ -331,20 +331,27 @@ fn a_newer_major_version_takes_over() {
     old.stop(Stop::Fast);
     let upgraded = Cluster::bare(PRELOAD);
     upgraded.stop(Stop::Fast);
-    let output = check(
-        program("pg_upgrade")
-            .args(["-U", "postgres", "-b"])
-            .arg(&older)
-            .arg("-B")
-            .arg(bindir())
-            .arg("-d")
-            .arg(old.data())
-            .arg("-D")
-            .arg(upgraded.data())
-            .arg("-s")
-            .arg(upgraded.socket()),
+    let output = program("pg_upgrade")
+        // It writes where it stands.
+        .current_dir(upgraded.socket())
+        .args(["-U", "postgres", "-b"])
+        .arg(&older)
+        .arg("-B")
+        .arg(bindir())
+        .arg("-d")
+        .arg(old.data())
+        .arg("-D")
+        .arg(upgraded.data())
+        .arg("-s")
+        .arg(upgraded.socket())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
     );
-    eprintln!("{}", String::from_utf8_lossy(&output.stdout));
     upgraded.configure(BARE);
     upgraded.start();
     let mut db = upgraded.connect("source", "postgres");
