@@ -219,9 +219,13 @@ pub fn snapshot(db: &mut Client) -> BTreeMap<String, Vec<Value>> {
     members.iter().map(|from| (from.clone(), rows(from))).collect()
 }
 
-/// What a user sees of them, but for the times that pass.
+/// What a user sees of them, in every version, but for times that pass.
 pub fn states(db: &mut Client) -> Vec<Value> {
-    db.all("SELECT to_jsonb(w) - '{run_time, queue_delay}'::text[] FROM wf.workflows w ORDER BY id, run")
+    db.all(
+        r#"SELECT to_jsonb(w) FROM (SELECT id, run, run_id, workflow, version, status, waiting_for, input, result, error, sqlstate, "values",
+                                           created_at, started_at, finished_at, owner, priority, parent, schedule FROM wf.workflows) AS w
+           ORDER BY id COLLATE "C", run"#,
+    )
 }
 
 /// Has what was put off for a day fall due.
