@@ -349,7 +349,7 @@ fn texts_of_all_kinds_go_through() {
     )));
     db.run("SELECT wf_resume('wide')");
     assert!(db.one::<bool>(&format!("SELECT wf_result('wide', '50 s') = ({wide})::jsonb")));
-    db.run(&format!("SELECT wf_start('echo', id => 'by hand')"));
+    db.run("SELECT wf_start('echo', id => 'by hand')");
     db.waits_for("by hand", "signal");
     db.run(&format!("SELECT wf_complete_step('by hand', 'go', ({wide})::jsonb)"));
     assert!(db.one::<bool>(&format!(

