@@ -16,7 +16,7 @@ cd "$REPO"
 
 TIERS=(lint core regress isolation server package clients)
 # On further versions: what is about the server's own workings. The rest is SQL, which the golden tests cover.
-MATRIX_SERVER=(crash:: faults:: dump:: updates:: roles:: transactional:: procedures:: commands:: standby::)
+MATRIX_SERVER=(crash:: dump:: updates:: roles:: transactional:: procedures::blocks commands:: standby::)
 # More flaky tests than this fail the run.
 FLAKY_LIMIT=2
 passed=0 failed=0

@@ -8,7 +8,7 @@ use crate::pg::{Oid, RunId};
 
 statement!(ROWS, "timeline_rows", UUID, INT8);
 statement!(RUN, "run_numbered", TEXT, INT4);
-statement!(STEPS, "graph_steps", TEXT, OID, INT8, INT8, INT4, INT8);
+statement!(STEPS, "graph_steps", TEXT, OID, INT8, INT8, INT4, INT8, BOOL);
 
 /// A run to be drawn.
 #[derive(Clone, Copy)]
@@ -58,10 +58,11 @@ const RUNS: i64 = 100_000;
 const CALLS: i32 = 1000;
 const EDGES: i64 = 200;
 
-/// How often the calls of a workflow came behind each other, in its last instances that `role` may see, and how many these are.
-pub(crate) fn steps(workflow: &str, role: Oid) -> (Vec<Step>, i64) {
+/// How often the calls of a workflow came behind each other, in its last instances that `role` may see (`all`: those of any role), and how
+/// many these are.
+pub(crate) fn steps(workflow: &str, role: Oid, all: bool) -> (Vec<Step>, i64) {
     let mut instances = 0;
-    let steps = STEPS.query(&[&workflow, &role, &INSTANCES, &RUNS, &CALLS, &EDGES], |row| {
+    let steps = STEPS.query(&[&workflow, &role, &INSTANCES, &RUNS, &CALLS, &EDGES, &all], |row| {
         let place = |column| Place {
             kind: row.need(column),
             name: row.need(column + 1),

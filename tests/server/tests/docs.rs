@@ -23,8 +23,8 @@ fn every_block_of_the_documentation_runs() {
         files.retain(|path| path.display().to_string().contains(&page));
     }
     let updates = std::env::var("UPDATE").is_ok_and(|value| value == "1");
-    // A page has a database of its own, with its scheduler and executors.
-    let cluster = Cluster::bare(&["shared_preload_libraries = 'pg_workflow'", "max_worker_processes = 64"]);
+    // A page has a database of its own, with its scheduler and executors, which stay for minutes.
+    let cluster = Cluster::bare(&["shared_preload_libraries = 'pg_workflow'", "max_worker_processes = 200"]);
     let mut errors = String::new();
     let mut count = 0;
     for (number, path) in files.iter().enumerate() {

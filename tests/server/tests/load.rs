@@ -27,7 +27,7 @@ fn drained(db: &mut Client, effects: i64) {
 /// Deleted rows of the queue cannot go while somebody might see them. They are not to be read again by each claim.
 #[test]
 fn an_old_snapshot_does_not_make_claims_dear() {
-    const COUNT: i32 = 20_000;
+    const COUNT: i32 = 10_000;
     let cluster = Cluster::with(&["autovacuum = off", "pg_workflow.max_executors = 1"]);
     let mut db = cluster.admin();
     db.run(QUICK);
@@ -90,10 +90,10 @@ fn many_due_at_the_same_instant_all_run() {
     db.run(QUICK);
     db.run(
         "SELECT count(wf_start('quick', jsonb_build_object('n', n), start_at => now() + interval '2 s'))
-         FROM generate_series(1, 20000) n",
+         FROM generate_series(1, 10000) n",
     );
     assert_eq!(db.count("effects"), 0);
-    drained(&mut db, 20_000);
+    drained(&mut db, 10_000);
     assert_eq!(db.count("wf_internal.timers"), 0);
 }
 
