@@ -40,13 +40,17 @@ const OPERATE: [&str; 5] = [
     "wf_retry('f')",
     "wf_alter_schedule('daily', paused => true)",
 ];
-const SEE: [&str; 6] = [
+const SEE: [&str; 10] = [
     "wf_status('a')",
     "wf_get('a')",
     "wf_get('a', 'shown')",
     "wf_result('done')",
     "wf_wait_value('a', 'shown')",
     "wf_read_stream('a', 'said')",
+    "wf_explain('a')",
+    "wf_timeline('a')",
+    "wf_timeline_svg('a')",
+    "wf_otlp('a')",
 ];
 
 #[test]
@@ -116,6 +120,8 @@ fn viewers_see_and_operators_control_what_belongs_to_others() {
         "waiting",
         "schedules",
         "queues",
+        "timeline",
+        "failures",
         "actions",
     ] {
         let rows = db.count(&format!("wf.{view}"));

@@ -62,7 +62,7 @@ fn a_cancelled_procedure_may_clean_up() {
                      WHEN 'in a step' THEN CALL wf_step('nap', 'INSERT INTO effects (what) VALUES (''half''); SELECT pg_sleep(60)', '{{}}', r);
                      WHEN 'in a wait' THEN PERFORM wf_wait_signal('go');
                      WHEN 'in a retry' THEN CALL wf_step('bad', 'SELECT 1 / 0', '{{}}', r, retry => '{{\"first_delay\": \"1 h\"}}');
-                     WHEN 'in its code' THEN PERFORM pg_sleep(0.5); {link}
+                     WHEN 'in its code' THEN PERFORM pg_sleep(3); {link}
                  END CASE;
              EXCEPTION WHEN SQLSTATE 'WF002' THEN
                  FOR i IN 1..100 LOOP {undo} END LOOP;
@@ -266,11 +266,11 @@ fn retries_keep_the_chain() {
     assert_eq!(db.result("f"), json!("flaky 60"));
     assert_eq!(db.count("effects"), 63);
     assert_eq!(db.one::<i64>("SELECT count(DISTINCT what) FROM effects"), 63);
-    assert_eq!(
-        db.all::<i32>("SELECT attempt FROM wf.steps WHERE id = 'f' AND name = 'flaky' ORDER BY n"),
-        [4, 4, 4]
-    );
-    assert_eq!(db.one::<i64>("SELECT last_value FROM tries"), 12);
+    // One that takes long on a busy machine is interrupted: the sequence has counted it, the step has not.
+    let attempts = db.all::<i32>("SELECT attempt FROM wf.steps WHERE id = 'f' AND name = 'flaky' ORDER BY n");
+    assert!(attempts.iter().all(|attempt| (2..=4).contains(attempt)), "{attempts:?}");
+    let tries: i64 = db.one("SELECT last_value FROM tries");
+    assert!(tries >= 12 && tries % 4 == 0, "{tries}");
     assert_eq!(
         db.count("wf.steps WHERE id = 'f' AND name = 'link' AND attempt <> 1"),
         0
