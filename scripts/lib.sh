@@ -47,7 +47,7 @@ packages_for() {
         build) printf '%s\n' build-essential clang libclang-dev libssl-dev pkg-config ${major:+"postgresql-$major" "postgresql-server-dev-$major"} ;;
         demo) echo iso-codes ;;
         test)
-            printf '%s\n' libfaketime pgbouncer
+            echo pgbouncer
             [[ -z $major ]] || printf '%s\n' "postgresql-plperl-$major" "postgresql-plpython3-$major" "postgresql-$major-pgtap" "postgresql-$major-cron"
             ;;
         *) die "unknown group of packages: $1" ;;

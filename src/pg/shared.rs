@@ -2,12 +2,7 @@
 
 use core::ffi::CStr;
 use std::cell::Cell;
-use std::ffi::CString;
-use std::fs::File;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::DerefMut;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::shmem::AssertPGRXSharedMemory;
@@ -71,22 +66,19 @@ impl<T: Sync> Lasting<T> {
         }
     }
 
-    /// Makes it, or finds what a server in this data directory has left; from `shmem_startup_hook`. Without memory for it
-    /// there is none.
+    /// Makes it, once in the life of the postmaster; from `shmem_startup_hook`. Without memory for it there is none.
     pub(crate) fn startup(&self) {
         if !self.place.load(Ordering::Relaxed).is_null() {
             return;
         }
-        let file = named_memory(size_of::<T>());
-        let anonymous = if file.is_none() { libc::MAP_ANONYMOUS } else { 0 };
-        // SAFETY: new pages, of zeros or of a file of that size; processes that are forked from here on share them.
+        // SAFETY: new pages of zeros; processes that are forked from here on share them.
         let pages = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
                 size_of::<T>(),
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | anonymous,
-                file.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+                -1,
                 0,
             )
         };
@@ -99,44 +91,6 @@ impl<T: Sync> Lasting<T> {
         // SAFETY: null, or pages that are never given back; page borders fit every alignment.
         unsafe { self.place.load(Ordering::Relaxed).as_ref() }
     }
-}
-
-/// Name of the memory of this data directory, which is the working directory of every process.
-fn memory_name(size: usize) -> Option<CString> {
-    let data = std::fs::metadata(".").ok()?;
-    let mut hasher = DefaultHasher::new();
-    (data.dev(), data.ino(), size, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
-    CString::new(format!("/pg_workflow.{:016x}", hasher.finish())).ok()
-}
-
-/// Memory of the operating system that outlives the postmaster, too, until a server ends in order or the machine does. Not a
-/// file of the data directory: where the disk is full a write to that could fail, and would end the process.
-fn named_memory(size: usize) -> Option<OwnedFd> {
-    let name = memory_name(size)?;
-    // SAFETY: the file is ours from here on.
-    let file = unsafe {
-        let fd = libc::shm_open(name.as_ptr(), libc::O_RDWR | libc::O_CREAT, 0o600);
-        (fd >= 0).then(|| File::from_raw_fd(fd))?
-    };
-    let meta = file.metadata().ok()?;
-    // SAFETY: asks for our own user; allocates all pages, so that no write to them can fail.
-    let allocated = unsafe {
-        meta.uid() == libc::geteuid()
-            && meta.mode() & 0o77 == 0
-            && libc::posix_fallocate(file.as_raw_fd(), 0, size as libc::off_t) == 0
-    };
-    if !allocated {
-        return None;
-    }
-    extern "C-unwind" fn at_exit(code: i32, name: pg_sys::Datum) {
-        if code == 0 {
-            // SAFETY: the name below, which stays.
-            unsafe { libc::shm_unlink(name.cast_mut_ptr()) };
-        }
-    }
-    // SAFETY: in the postmaster; its children forget what it has registered. The name lives as long as the process.
-    unsafe { pg_sys::on_proc_exit(Some(at_exit), pg_sys::Datum::from(name.into_raw())) };
-    Some(file.into())
 }
 
 /// Registers hooks that reserve and set up shared memory. From `_PG_init` while preloading.

@@ -345,11 +345,6 @@ impl Cluster {
         }
     }
 
-    /// Lines NAME=VALUE for the environment of the server, from its next start on.
-    pub fn set_env(&self, lines: &str) {
-        fs::write(self.dir.join("env"), lines).expect("written");
-    }
-
     /// Has the server read postgresql.conf with these lines behind it.
     pub fn reconfigure(&self, lines: &[&str]) {
         self.configure(lines);
@@ -366,8 +361,6 @@ impl Cluster {
         let mut command = program_of(&self.bin, "postgres");
         // Users must never see a backtrace in an error, so one is asked for here.
         command.arg("-D").arg(self.dir.join("data")).env("RUST_BACKTRACE", "1");
-        let env = fs::read_to_string(self.dir.join("env")).unwrap_or_default();
-        command.envs(env.lines().filter_map(|line| line.split_once('=')));
         command.stdout(log.try_clone().expect("log file")).stderr(log);
         let child = command.spawn().expect("postgres starts");
         assert!(

@@ -1,7 +1,7 @@
 //! A server in trouble that is not the workflows' fault: what docs/operating.md says of each case.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pg_workflow_server_tests::*;
@@ -204,72 +204,4 @@ fn somebody_else_holds_a_lock() {
     assert_eq!(db.result("transfer"), Value::Null);
     let each = if session.is_ok() { 11 } else { 1 };
     assert_eq!(db.all::<i32>("SELECT balance FROM accounts"), [each, each]);
-}
-
-#[test]
-fn the_clock_is_set() {
-    let places = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"].map(Path::new);
-    let library = places.map(|place| place.join("faketime/libfaketimeMT.so.1"));
-    let Some(library) = library.iter().find(|path| path.exists()) else {
-        eprintln!("skipped: libfaketime is not there");
-        return;
-    };
-    let cluster = Cluster::bare(&["shared_preload_libraries = 'pg_workflow'"]);
-    cluster.stop(Stop::Fast);
-    let clock = cluster.data().join("clock");
-    let set = |offset: i32| {
-        let new = clock.with_extension("new");
-        fs::write(&new, format!("{offset:+}\n")).expect("written");
-        fs::rename(&new, &clock).expect("renamed");
-    };
-    set(0);
-    cluster.set_env(&format!(
-        "LD_PRELOAD={}\nFAKETIME_TIMESTAMP_FILE={}\nFAKETIME_NO_CACHE=1\nFAKETIME_DONT_FAKE_MONOTONIC=1\n",
-        library.display(),
-        clock.display()
-    ));
-    cluster.start();
-    let mut db = cluster.admin();
-    db.run("CREATE EXTENSION pg_workflow; CREATE ROLE ann LOGIN; GRANT CREATE ON SCHEMA public TO ann");
-    db.run(SCHEMA);
-    db.run(
-        "CREATE FUNCTION sleeps(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
-         BEGIN PERFORM wf_sleep((input->>'for')::interval); RETURN '1'; END $$",
-    );
-    db.run("SELECT wf_start('sleeps', '{\"for\": \"90 minutes\"}', id => 'long')");
-    db.waits_for("long", "sleep");
-    let mut other = cluster.admin();
-    other.run("BEGIN; LOCK TABLE mine");
-    db.run("SELECT wf_start('writes', jsonb_build_object('i', i), id => 'w' || i) FROM generate_series(1, 3) AS i");
-    eventually(SOON, "they are at the lock", || {
-        db.count("pg_locks WHERE relation = 'mine'::regclass AND NOT granted") == 3
-    });
-    let before: f64 = db.one("SELECT extract(epoch FROM clock_timestamp())::float8");
-
-    set(-3600);
-    assert!(db.one::<f64>("SELECT extract(epoch FROM clock_timestamp())::float8") < before - 3000.0);
-    // Those that are in a step do not keep others from running, new executors come, and new times are of the new clock.
-    db.run("SELECT wf_start('hello', id => 'hello'), wf_start('sleeps', '{\"for\": \"100 ms\"}', id => 'short')");
-    assert_eq!(db.result("hello"), json!("hello"));
-    assert_eq!(db.result("short"), json!(1));
-    cluster
-        .connect("postgres", "ann")
-        .run("SELECT wf_start('hello', id => 'of ann')");
-    assert_eq!(db.result("of ann"), json!("hello"));
-    db.run("SELECT pg_terminate_backend(pid) FROM wf.workers WHERE kind IN ('executor', 'scheduler')");
-    db.run("SELECT wf_start('hello', id => 'again')");
-    assert_eq!(db.result("again"), json!("hello"));
-    other.run("COMMIT");
-    for i in 1..=3 {
-        assert_eq!(db.result(&format!("w{i}")), json!(1));
-    }
-    assert_eq!(db.status("long"), "waiting");
-
-    // Two hours later: what is due by now is found within half a minute, whoever slept for longer.
-    set(7200);
-    assert_eq!(db.result("long"), json!(1));
-    db.run("SELECT wf_start('sleeps', '{\"for\": \"100 ms\"}', id => 'last')");
-    assert_eq!(db.result("last"), json!(1));
-    let findings = || -> Vec<String> { cluster.admin().all(CONSISTENCY) };
-    eventually(Duration::from_secs(20), "nothing is left", || findings().is_empty());
 }

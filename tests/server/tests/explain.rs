@@ -236,7 +236,7 @@ fn nothing_runs_in_a_copy_on_a_standby_and_between_two_versions() {
 
     let mut db = cluster.connect("original", "postgres");
     db.run("UPDATE pg_extension SET extversion = '0.0.1' WHERE extname = 'pg_workflow'");
-    assert_eq!(reasons(&mut db, "i"), ["versions", "signal"]);
+    assert_eq!(reasons(&mut db, "i"), ["versions"]);
     assert_eq!(alerts(&mut db), ["versions"]);
     let words = explanation(&mut db, "i", "versions");
     assert!(words.contains("is of version 0.0.1"), "{words}");

@@ -52,7 +52,7 @@ fn a_step_that_runs_is_seen_while_it_does_and_only_by_those_who_may() {
     // Bob sees nothing of it: no row, no picture, no edge of a graph. The function's source is for all to read.
     assert_eq!(bob.count("wf.timeline"), 0);
     for call in ["wf_timeline('a')", "wf_timeline_svg('a')", "wf_graph('a')"] {
-        assert_eq!(bob.fails(&format!("SELECT {call}")).sqlstate, "42501", "{call}");
+        assert_eq!(bob.fails(&format!("SELECT {call}")).sqlstate, "42704", "{call}");
     }
     let graph: String = bob.one("SELECT wf_graph('slow')");
     assert!(graph.contains("from its source"), "{graph}");

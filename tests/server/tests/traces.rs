@@ -198,6 +198,6 @@ fn a_trace_goes_through_all_that_an_instance_does() {
             .connect("postgres", "other")
             .fails("SELECT wf_otlp('f')")
             .sqlstate,
-        "42501"
+        "42704"
     );
 }
