@@ -49,7 +49,8 @@ fn a_cancel_ends_a_chain_soon() {
 #[test]
 fn a_cancelled_procedure_may_clean_up() {
     let (_cluster, mut db) = effects(&[]);
-    // With the chain within the block, a slow step within it, a wait within it, and the procedure's own code.
+    // With the chain within the block, a slow step within it, a wait within it, and the procedure's own code, which gets a
+    // second to come to its next call.
     procedure(
         &mut db,
         "cleans",
@@ -62,7 +63,7 @@ fn a_cancelled_procedure_may_clean_up() {
                      WHEN 'in a step' THEN CALL wf_step('nap', 'INSERT INTO effects (what) VALUES (''half''); SELECT pg_sleep(60)', '{{}}', r);
                      WHEN 'in a wait' THEN PERFORM wf_wait_signal('go');
                      WHEN 'in a retry' THEN CALL wf_step('bad', 'SELECT 1 / 0', '{{}}', r, retry => '{{\"first_delay\": \"1 h\"}}');
-                     WHEN 'in its code' THEN PERFORM pg_sleep(3); {link}
+                     WHEN 'in its code' THEN PERFORM pg_sleep(0.9); {link}
                  END CASE;
              EXCEPTION WHEN SQLSTATE 'WF002' THEN
                  FOR i IN 1..100 LOOP {undo} END LOOP;
