@@ -167,9 +167,6 @@ stage_scripts() {
         >"$1/pg_workflow_cron--$(basename "$from").sql"
 }
 
-# The name that it had.
-stage_cron() { stage_scripts "$@"; }
-
 # stage_build [--release]: builds the extension for the server of PG_CONFIG, as a tree of what is to be installed: target/package.
 stage_build() (
     cd "$REPO" || exit

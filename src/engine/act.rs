@@ -136,7 +136,7 @@ impl Turn {
                 let Some(patience) = self.patience(name) else {
                     return Some(End::Alone);
                 };
-                let n = index.map_or(history.len() as i32 + 1, |i| history.row(i).n);
+                let n = history.number(index);
                 self.attempt(code, (n, 0), name, spec, patience, begun)
             }
         };
@@ -154,14 +154,7 @@ impl Turn {
             Attempt::Conflict => return Some(End::Alone),
             Attempt::Done(done) => {
                 let n = self.record_done(history, name, index, done, started);
-                self.keep_messages(
-                    Place {
-                        n,
-                        item: 0,
-                        attempt: number,
-                    },
-                    name,
-                );
+                self.keep_messages(Place::of_call(n, number), name);
                 return None;
             }
             // What undoes is not to be cancelled: once more.
@@ -175,15 +168,8 @@ impl Turn {
                 None => return Some(End::Alone),
             },
             Attempt::Expired => {
-                let n = index.map_or(history.len() as i32 + 1, |i| history.row(i).n);
-                self.keep_messages(
-                    Place {
-                        n,
-                        item: 0,
-                        attempt: number,
-                    },
-                    name,
-                );
+                let n = history.number(index);
+                self.keep_messages(Place::of_call(n, number), name);
                 let at = Some(describe(Kind::Step, name));
                 return Some(self.expire(code, history, at));
             }
@@ -212,14 +198,7 @@ impl Turn {
             row.error = Some(error);
             row.due_at = due;
         });
-        self.keep_messages(
-            Place {
-                n,
-                item: 0,
-                attempt: number,
-            },
-            name,
-        );
+        self.keep_messages(Place::of_call(n, number), name);
         self.count_failure(failure, status == StepStatus::Retrying);
         self.set_timer(due, n);
         (status == StepStatus::Retrying).then(|| self.wait(history))

@@ -16,6 +16,7 @@ use crate::pg::{Interval, Json, PgError, RunId, Timestamp, clock};
 use crate::store::inbox;
 use crate::store::steps::{self, Kind, StepRow, StepStatus};
 
+pub(crate) use standing::signal_name;
 pub(crate) use want::{Answer, CONTINUE, ROLLBACK, Wake, Want};
 
 struct Entry {

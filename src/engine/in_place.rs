@@ -239,14 +239,14 @@ impl Turn {
                 None if self.commit_here(code, history) => None,
                 None => break,
             };
-            let n = index.map_or(history.len() as i32 + 1, |position| history.row(position).n);
+            let n = history.number(index);
             match self.attempt(code, (n, 0), &name, &spec, patience, begun) {
                 (Attempt::Done(done), started) => {
                     scope::as_engine(|| {
                         self.write_down(code, history, started);
                         self.record_done(history, &name, index, done, started);
                         let attempt = index.map_or(1, |position| history.row(position).attempt);
-                        self.keep_messages(Place { n, item: 0, attempt }, &name);
+                        self.keep_messages(Place::of_call(n, attempt), &name);
                     });
                     self.last_in_place = Some(name);
                     return Here::Done(index);

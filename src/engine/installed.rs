@@ -27,18 +27,24 @@ thread_local! {
     static FITS: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
+/// The version of the schema here; `None` if the extension is not installed. As the engine.
+fn schema() -> Option<String> {
+    let generation = catalog::functions_generation();
+    let schema = home::extension_version()?;
+    FITS.set((schema == LIBRARY).then_some(generation));
+    Some(schema)
+}
+
 /// `None` if the extension is not installed here. As the engine.
 pub(crate) fn fits() -> Option<bool> {
-    let generation = catalog::functions_generation();
-    let fits = home::extension_version()? == LIBRARY;
-    FITS.set(fits.then_some(generation));
-    Some(fits)
+    schema().map(|schema| schema == LIBRARY)
 }
 
 /// The versions of schema and library, if they differ. As the engine.
 pub(crate) fn difference() -> Option<(String, &'static str)> {
-    let schema = home::extension_version()?;
-    (schema != LIBRARY).then_some((schema, LIBRARY))
+    schema()
+        .filter(|schema| schema != LIBRARY)
+        .map(|schema| (schema, LIBRARY))
 }
 
 /// Refuses a call of a function of ours; `symbol` is its name in the library.
@@ -47,7 +53,7 @@ pub(crate) fn check(symbol: &str) -> Result<(), Error> {
         return Ok(());
     }
     txn::with_spi(|| {
-        scope::as_engine(|| match fits().and_then(|_| difference()) {
+        scope::as_engine(|| match difference() {
             Some((schema, library)) => Err(Error::OtherSchema { schema, library }),
             None => Ok(()),
         })

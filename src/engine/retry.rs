@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::engine::actions::{self, Subject};
 use crate::engine::authority::{self, Access};
+use crate::engine::history::signal_name;
 use crate::engine::{map, task};
 use crate::error::Error;
 use crate::hub::hints;
@@ -88,14 +89,10 @@ fn resume(run: &Locked, call: &Reopened, now: Timestamp) {
         if children {
             // One that has ended since the run has may have answered in vain.
             branches::sync(run.run_id, call.n);
+            operations::reopen_branches(run.run_id, call.n, begun).len() as i32
+        } else {
+            reopen_branches(run, call.n, begun)
         }
-        let items = operations::reopen_branches(run.run_id, call.n, begun);
-        if !children {
-            for item in &items {
-                ready::insert_branches(run.owner, i32::from(run.priority), run.run_id, call.n, *item, *item);
-            }
-        }
-        items.len() as i32
     };
     if call.kind == Kind::Map {
         let progress = map::reopened(call.request.as_ref(), call.progress.as_ref(), again);
@@ -104,6 +101,15 @@ fn resume(run: &Locked, call: &Reopened, now: Timestamp) {
         again(1);
     }
     reopen_children(run, call.n, now);
+}
+
+/// Has executors make the branches of a call that are not done, of the first `begun`; returns how many.
+fn reopen_branches(run: &Locked, n: i32, begun: i32) -> i32 {
+    let items = operations::reopen_branches(run.run_id, n, begun);
+    for item in &items {
+        ready::insert_branches(run.owner, i32::from(run.priority), run.run_id, n, *item, *item);
+    }
+    items.len() as i32
 }
 
 fn reopen_children(run: &Locked, n: i32, now: Timestamp) {
@@ -125,9 +131,7 @@ fn resume_begun(run: &Locked, call: Begun, now: Timestamp) {
     answers::forget(run.run_id, n);
     match kind {
         Kind::Step => {
-            for item in operations::reopen_branches(run.run_id, n, 1) {
-                ready::insert_branches(run.owner, i32::from(run.priority), run.run_id, n, item, item);
-            }
+            reopen_branches(run, n, 1);
         }
         Kind::Child => {
             for child in operations::open_children(run.run_id, n) {
@@ -138,13 +142,11 @@ fn resume_begun(run: &Locked, call: Begun, now: Timestamp) {
         }
         Kind::Task => task::reopen(run.run_id, n, now),
         Kind::Signal => {
-            let signal = request.as_ref().and_then(|request| request.field("signal"));
-            let signal = signal.and_then(|signal| signal.to_value().as_str().map(str::to_owned));
             waits::begin(
                 run.run_id,
                 &NewWait {
                     n,
-                    name: signal.as_deref().unwrap_or(&name),
+                    name: &signal_name(request.as_ref(), &name),
                     since: now,
                     due_at,
                     prompt: None,

@@ -32,6 +32,13 @@ pub(crate) struct Place {
     pub(crate) attempt: i32,
 }
 
+impl Place {
+    /// Of a call that runs within its run's turn.
+    pub(crate) fn of_call(n: i32, attempt: i32) -> Self {
+        Self { n, item: 0, attempt }
+    }
+}
+
 /// How many messages of a run are kept, up to `limit`.
 pub(crate) fn count(run: RunId, limit: usize) -> usize {
     let limit = i32::try_from(limit).unwrap_or(i32::MAX);

@@ -5,6 +5,17 @@ use crate::engine::{seats, task};
 use crate::pg::{Json, PgError, Timestamp};
 use crate::store::steps::{self, Kind, StepRow, StepStatus};
 
+/// The signal that a wait called `name` is for, by its request.
+pub(crate) fn signal_name(request: Option<&Json>, name: &str) -> String {
+    let signal = request.and_then(|request| request.field("signal"));
+    let signal = signal.map(|signal| signal.to_value());
+    signal
+        .as_ref()
+        .and_then(|signal| signal.as_str())
+        .unwrap_or(name)
+        .to_owned()
+}
+
 impl History {
     /// Those of the calls `handles` that are done.
     pub(crate) fn done(&self, handles: &[i32]) -> Vec<i32> {
@@ -32,11 +43,7 @@ impl History {
     /// The signal that an entry waits for: a begun wait may have another name.
     pub(crate) fn signal_name(&self, position: usize) -> String {
         let row = &self.entries[position].row;
-        let signal = row.request.as_ref().and_then(|request| request.field("signal"));
-        let signal = signal.map(|signal| signal.to_value());
-        signal
-            .and_then(|signal| signal.as_str().map(str::to_owned))
-            .unwrap_or_else(|| row.name.clone())
+        signal_name(row.request.as_ref(), &row.name)
     }
 
     /// What a begun call that is done has come to.
@@ -50,6 +57,11 @@ impl History {
 
     pub(crate) fn row(&self, position: usize) -> &StepRow {
         &self.entries[position].row
+    }
+
+    /// Number of the entry at a position; without one that of the entry which comes next.
+    pub(crate) fn number(&self, position: Option<usize>) -> i32 {
+        position.map_or(self.len() as i32 + 1, |position| self.row(position).n)
     }
 
     /// The compensation that is next to be run: the last one that is registered, or is being tried.
