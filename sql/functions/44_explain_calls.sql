@@ -25,7 +25,7 @@ CREATE FUNCTION wf_internal.reason_queued(of_queue integer, of_key text, is_task
         FROM (SELECT p.key FROM wf_internal.task_queue p WHERE p.queue_id = of_queue AND p.running LIMIT most) AS w;
         SELECT pg_catalog.count(*) INTO now_waiting
         FROM (SELECT FROM wf_internal.task_queue p WHERE p.queue_id = of_queue AND NOT p.running LIMIT most) AS w;
-        tokens := least(q.rate, coalesce(q.tokens, 0) + q.rate * (1e6 * extract(epoch FROM t - q.filled_at))::double precision / q.per);
+        tokens := least(q.rate, coalesce(q.tokens, 0) + q.rate * greatest(0, 1e6 * extract(epoch FROM t - q.filled_at))::double precision / q.per);
         IF q.paused THEN
             reason := 'queue_paused';
             words := 'which is paused';

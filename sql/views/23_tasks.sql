@@ -21,9 +21,9 @@ COMMENT ON VIEW wf.tasks IS 'tasks for workers outside of the server, open and d
 CREATE VIEW wf.queues WITH (security_barrier) AS
     SELECT q.name, q.owner, q.paused, p.waiting, p.running,
            q.max_running, q.max_running_per_key, q.rate, q.per * interval '1 microsecond' AS per,
-           least(q.rate, q.tokens + q.rate * (1e6 * extract(epoch FROM pg_catalog.clock_timestamp() - q.filled_at))::double precision / q.per) AS tokens,
+           least(q.rate, q.tokens + q.rate * greatest(0, 1e6 * extract(epoch FROM pg_catalog.clock_timestamp() - q.filled_at))::double precision / q.per) AS tokens,
            q.max_backlog, CASE WHEN q.max_backlog IS NOT NULL THEN CASE WHEN q.drops_oldest THEN 'drop_oldest' ELSE 'reject' END END AS overflow,
-           pg_catalog.clock_timestamp() - p.oldest AS oldest,
+           greatest(pg_catalog.clock_timestamp(), p.oldest) - p.oldest AS oldest,
            pg_catalog.jsonb_build_object(
                'task', pg_catalog.jsonb_build_object('waiting', p.waiting - p.waiting_runs - p.waiting_steps,
                                                      'running', p.running - p.running_runs - p.running_steps),

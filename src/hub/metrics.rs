@@ -221,10 +221,10 @@ impl Place {
     pub(crate) fn past(&self, resolution: usize, now: Timestamp) -> impl Iterator<Item = (Timestamp, Counts<u64>)> {
         let first: usize = RESOLUTIONS[..resolution].iter().map(|(_, _, cells)| cells).sum();
         let (_, width, cells) = RESOLUTIONS[resolution];
-        let oldest = now.div_euclid(width) - cells as i64;
+        let kept = kept(now.div_euclid(width), cells);
         self.cells[first..first + cells]
             .iter()
-            .filter(move |cell| cell.number > oldest)
+            .filter(move |cell| kept.contains(&cell.number))
             .map(move |cell| {
                 let mut counts = Counts::<u64>::NONE;
                 counts.add(&cell.counts);
@@ -236,16 +236,21 @@ impl Place {
     pub(crate) fn lately(&self, resolution: usize, now: Timestamp) -> Counts<u64> {
         let first: usize = RESOLUTIONS[..resolution].iter().map(|(_, _, cells)| cells).sum();
         let (_, width, cells) = RESOLUTIONS[resolution];
-        let oldest = now.div_euclid(width) - cells as i64;
+        let kept = kept(now.div_euclid(width), cells);
         let mut sum = Counts::<u64>::NONE;
         for cell in self.cells[first..first + cells]
             .iter()
-            .filter(|cell| cell.number > oldest)
+            .filter(|cell| kept.contains(&cell.number))
         {
             sum.add(&cell.counts);
         }
         sum
     }
+}
+
+/// The lengths of time that are kept while it is the one of this number. Later ones are of before the clock was set back.
+fn kept(number: i64, cells: usize) -> std::ops::RangeInclusive<i64> {
+    number - cells as i64 + 1..=number
 }
 
 static PLACES: SharedArray<Place> = SharedArray::new(c"pg_workflow metrics");
