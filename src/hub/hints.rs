@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::state::{Kind, STATE};
 use super::{metrics, pollers};
-use crate::pg::{Oid, RunId, Timestamp, callback, fault, interrupt, process};
+use crate::pg::{Oid, RunId, Timestamp, callback, clock, fault, interrupt, process};
 
 #[derive(Default)]
 struct Pending {
@@ -75,6 +75,9 @@ fn on_end(committed: bool) {
     }
 }
 
+/// A scheduler that has not seen to a timer for so many microseconds is late, and woken by the next.
+const LATE: i64 = 1_000_000;
+
 /// Wakes whom a transaction's end concerns.
 fn deliver(pending: &Pending) {
     let database = process::my_database();
@@ -87,10 +90,12 @@ fn deliver(pending: &Pending) {
             state.wake_executor(database, *role);
         }
         if let Some(due) = pending.timer {
+            // One that is late does not know that the clock was set forward; one that has nothing to do here says so by the least.
+            let late = i64::MIN + 1..clock() - LATE;
             let waits = state
                 .of(Kind::Scheduler, database)
                 .next()
-                .is_some_and(|slot| slot.next_due <= due);
+                .is_some_and(|slot| slot.next_due <= due && !late.contains(&slot.next_due));
             if !waits {
                 state.wake_scheduler(database);
             }
