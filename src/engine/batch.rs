@@ -16,8 +16,9 @@ use crate::engine::schedule::fire;
 use crate::engine::turn::{self, End, Ended, Terms, Turn};
 use crate::engine::{admission, branch, continued, limits, seats, send, target, task};
 use crate::hub::{hands, hints, slots};
+use crate::pg::clock::{self, Steady, steady};
 use crate::pg::errdata::{QUERY_CANCELED, pack};
-use crate::pg::{Oid, PgError, RunId, Timestamp, clock, errdata, fault, guard, process, scope, txn};
+use crate::pg::{Oid, PgError, RunId, errdata, fault, guard, process, scope, txn};
 use crate::store::branches::{self, Branch, LockedBranch};
 use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked, Status};
@@ -52,7 +53,7 @@ pub(crate) struct Batcher {
     stood: Option<(i64, i64)>,
     failures: u32,
     /// When the last batch was ready for its commit.
-    ended: Option<Timestamp>,
+    ended: Option<Steady>,
 }
 
 /// What a turn is taken for: a run, or a branch of it.
@@ -74,7 +75,7 @@ pub(crate) enum Found {
     /// Nothing is ready, or all that is ready is held by others.
     Nothing,
     /// Nothing is ready at the place in the queue that was looked at; the rest is to be looked at then.
-    Later(Timestamp),
+    Later(Steady),
 }
 
 /// May the caller commit between batches?
@@ -108,7 +109,7 @@ impl Batcher {
     /// The last batch's transaction has committed just now.
     pub(crate) fn has_committed(&mut self) {
         if let Some(ended) = self.ended.take() {
-            self.recall.pace(|pace| pace.observe_commit(clock() - ended));
+            self.recall.pace(|pace| pace.observe_commit(steady() - ended));
         }
     }
 
@@ -120,7 +121,7 @@ impl Batcher {
             self.trouble.take_if(|(other, _)| *other == unit);
         }
         target::sweep();
-        let begun = clock();
+        let begun = steady();
         if let Some(interrupted) = self.recall.take_interrupted() {
             match interrupted.now(&self.recall) {
                 Some(interrupted) => self.go_on(interrupted, begun),
@@ -239,7 +240,7 @@ impl Batcher {
                 // hint of its own in the hands of its holder.
                 served.push(*ticket);
             }
-            if until.is_some_and(|until| steps >= MAX_STEPS || clock() >= until) {
+            if until.is_some_and(|until| steps >= MAX_STEPS || steady() >= until) {
                 break;
             }
         }
@@ -303,9 +304,9 @@ impl Batcher {
     }
 
     /// Claims what is next in the queue; `Err`: there may be something, to be looked for at that time.
-    fn claim(&mut self, size: u32, commits: Commits) -> Result<Vec<Ticket>, Timestamp> {
+    fn claim(&mut self, size: u32, commits: Commits) -> Result<Vec<Ticket>, Steady> {
         let Queue { after, from_start } = self.recall.queue(|queue| *queue);
-        let begun = clock();
+        let begun = steady();
         if after != Position::START && !from_start.is_due(begun) {
             let tickets = ready::claim(self.owner, size, &self.busy, &self.lifting, after);
             if !tickets.is_empty() {
@@ -317,13 +318,13 @@ impl Batcher {
         }
         let tickets = ready::claim(self.owner, size, &self.busy, &self.lifting, Position::START);
         self.recall.queue(|queue| {
-            queue.from_start.observe(begun, clock());
+            queue.from_start.observe(begun, steady());
             queue.after = Position::START;
         });
         Ok(tickets)
     }
 
-    fn terms(&mut self, unit: Unit, until: Option<Timestamp>, ticket: Option<Ticket>) -> Terms {
+    fn terms(&mut self, unit: Unit, until: Option<Steady>, ticket: Option<Ticket>) -> Terms {
         Terms {
             alone: true,
             until,
@@ -338,7 +339,7 @@ impl Batcher {
     }
 
     /// Goes on with a turn whose last transaction had to be aborted, if nobody else has taken the run over.
-    fn go_on(&mut self, interrupted: Interrupted, begun: Timestamp) {
+    fn go_on(&mut self, interrupted: Interrupted, begun: Steady) {
         hints::holding();
         slots::set_idle(false);
         let id = interrupted.run_id();
@@ -391,14 +392,14 @@ impl Batcher {
         }
     }
 
-    fn finish(&mut self, served: &[Ticket], turns: u32, begun: Timestamp) {
+    fn finish(&mut self, served: &[Ticket], turns: u32, begun: Steady) {
         if !self.recall.has_command() {
             slots::set_unoccupied();
         }
         send::flush_hints();
         ready::delete(served);
         fault("batch-done");
-        let ended = clock();
+        let ended = steady();
         self.recall.pace(|pace| pace.observe(turns, ended - begun));
         self.ended = Some(ended);
         self.single = self.single.saturating_sub(1);
@@ -559,15 +560,16 @@ const TIMER_BATCH: i32 = 1000;
 /// Moves due timers behind a position to ready; returns the last one's position if there were any, and whether there may be
 /// more due.
 pub(crate) fn move_timers(after: timers::Position) -> (Option<timers::Position>, bool) {
-    let moved = timers::move_due(clock(), TIMER_BATCH, after);
-    let owners: HashSet<Oid> = moved.iter().map(|(owner, _)| *owner).collect();
+    let now = clock::clock();
+    let due = timers::move_due(now, TIMER_BATCH, after);
+    let owners: HashSet<Oid> = due.iter().map(|(owner, _)| *owner).collect();
     owners.into_iter().for_each(hints::ready);
-    limits::expire_starts(moved.iter().map(|(_, position)| *position));
-    if !moved.is_empty() {
+    limits::expire_starts(due.iter().map(|(_, position)| *position));
+    if !due.is_empty() {
         fault("timers-moved");
     }
-    let last = moved.iter().map(|(_, position)| *position).max();
-    (last, moved.len() == TIMER_BATCH as usize)
+    let last = due.iter().map(|(_, position)| *position).max();
+    (last, due.len() == TIMER_BATCH as usize)
 }
 
 /// Runs the current user's due work in this session until nothing is due.

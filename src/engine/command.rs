@@ -17,6 +17,7 @@ use crate::engine::turn::{End, Terms, Turn};
 use crate::engine::{cache, calls, limits, logs, rehearsal, send};
 use crate::error::Error;
 use crate::hub::{hints, slots};
+use crate::pg::clock::steady;
 use crate::pg::errdata::{self, QUERY_CANCELED};
 use crate::pg::messages::Captured;
 use crate::pg::{Json, PgError, Timestamp, clock, fault, guard, interrupt, scope, top_level, txn};
@@ -211,7 +212,7 @@ impl Command {
         }
         let terms = Terms {
             alone: true,
-            until: Some(clock() + recall.pace(|pace| pace.budget())),
+            until: Some(steady() + recall.pace(|pace| pace.budget())),
             in_place: true,
             careful: false,
             forced: None,

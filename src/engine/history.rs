@@ -12,6 +12,7 @@ use pg_workflow_core::sparing::Sparing;
 
 use crate::error::Error;
 use crate::hub::hints;
+use crate::pg::clock::steady;
 use crate::pg::{Interval, Json, PgError, RunId, Timestamp, clock};
 use crate::store::inbox;
 use crate::store::steps::{self, Kind, StepRow, StepStatus};
@@ -385,12 +386,12 @@ impl History {
 
     /// Consumes the oldest signal of a name for entry `n`; returns its payload and number.
     pub(crate) fn take_signal(&mut self, name: &str, n: i32, now: Timestamp) -> Option<(Json, i64)> {
-        let begun = clock();
+        let begun = steady();
         let after = self.taken.get(name).copied().filter(|_| !self.from_start.is_due(begun));
         let mut found = after.and_then(|after| inbox::take(self.run, name, n, now, after));
         if found.is_none() {
             found = inbox::take(self.run, name, n, now, i64::MIN);
-            self.from_start.observe(begun, clock());
+            self.from_start.observe(begun, steady());
         }
         let (payload, seq) = found?;
         self.taken.insert(name.to_owned(), seq);

@@ -25,6 +25,7 @@ use crate::engine::step::Attempt;
 use crate::engine::turn::Turn;
 use crate::engine::{calls, pause, send, target};
 use crate::hub::{hints, slots};
+use crate::pg::clock::steady;
 use crate::pg::{PgError, clock, fault, guard, interrupt, process, scope, txn};
 use crate::store::logs::Place;
 use crate::store::{ready, runs};
@@ -63,7 +64,7 @@ impl Turn {
         self.occupy(&code, "", patience);
         history.begin_replay();
         self.own_patience = patience;
-        self.began = clock();
+        self.began = steady();
         let (owner, limit, input) = (self.run.owner, self.limit(patience), self.run.input.clone());
         let stage = Stage {
             code: Rc::clone(&code),
@@ -159,7 +160,7 @@ impl Turn {
         // A step is not to see what the procedure has SET.
         scope::reset();
         if self.unchecked {
-            self.replay_took = clock() - self.began;
+            self.replay_took = steady() - self.began;
         }
         if let Some(step) = self.last_in_place.take() {
             // It went on to the next call.
@@ -291,14 +292,14 @@ impl Turn {
             send::flush_hints();
             (txn::current_id(), self.others_wait())
         });
-        let begun = clock();
+        let begun = steady();
         scope::across_commit(txn::commit_and_chain).unwrap_or_else(|error| guard::throw(error));
         fault("committed-in-place");
         self.commits += 1;
         self.recall.note_commit();
         self.wrote = false;
         self.terms.steps = 0;
-        let now = clock();
+        let now = steady();
         let budget = self.recall.pace(|pace| {
             pace.observe_commit(now - begun);
             pace.budget()

@@ -5,7 +5,8 @@ use serde_json::json;
 use crate::engine::authority::{self, Access};
 use crate::error::Error;
 use crate::hub::{hints, results, slots};
-use crate::pg::{Interval, Json, Oid, PgError, clock, guard, latch, scope, txn};
+use crate::pg::clock::steady;
+use crate::pg::{Interval, Json, Oid, PgError, guard, latch, scope, txn};
 use crate::store::pauses;
 use crate::store::runs::{self, Brief, Found, Status};
 
@@ -59,7 +60,7 @@ fn whole(id: &str, caller: Oid) -> Result<Found, Error> {
 /// Unwinds with the workflow's own error if it has failed.
 pub(crate) fn result(id: &str, wait: Interval) -> Result<Option<Json>, Error> {
     let caller = scope::current_user();
-    let until = clock().saturating_add(wait.micros().max(0));
+    let until = steady().saturating_add(wait.micros().max(0));
     let first = scope::as_engine(|| whole(id, caller))?;
     if !first.status.is_open() || wait.micros() <= 0 {
         return outcome(id, first);
@@ -78,7 +79,7 @@ pub(crate) fn result(id: &str, wait: Interval) -> Result<Option<Json>, Error> {
     let last = guard::catch(|| {
         loop {
             let run = scope::as_engine(|| whole(id, caller)).unwrap_or_else(|error| error.throw());
-            let rest = until - clock();
+            let rest = until - steady();
             if !run.status.is_open() || rest <= 0 {
                 return run;
             }

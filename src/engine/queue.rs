@@ -7,6 +7,7 @@ use crate::engine::start::check_text;
 use crate::engine::{authority, calls, report, task};
 use crate::error::Error;
 use crate::hub::{hints, pollers};
+use crate::pg::clock::{steady, when};
 use crate::pg::value::{random_uuid, timestamp_json};
 use crate::pg::{Interval, Json, Oid, RunId, Timestamp, clock, fault, guard, latch, process, scope, txn};
 use crate::store::pauses;
@@ -134,7 +135,7 @@ pub(crate) fn wait(poll: &Poll, wait: Interval) -> Result<Json, Error> {
     const UNREGISTERED_PAUSE: i64 = 200_000;
     let lease = poll.check()?;
     let caller = scope::current_user();
-    let until = clock().saturating_add(wait.micros().max(0));
+    let until = steady().saturating_add(wait.micros().max(0));
     let registered = pollers::register(&poll.queues);
     let claimed = guard::catch(|| {
         loop {
@@ -144,15 +145,15 @@ pub(crate) fn wait(poll: &Poll, wait: Interval) -> Result<Json, Error> {
                 Error::ClientGone.throw();
             }
             let claimed = scope::as_engine(|| claim(poll, lease, caller));
-            let now = clock();
+            let now = steady();
             if !claimed.tasks.is_empty() || now >= until {
                 return claimed;
             }
             txn::commit_and_rest().unwrap_or_else(|error| guard::throw(error));
             if !pollers::take_woken() {
                 let unregistered = (!registered).then_some(now + UNREGISTERED_PAUSE);
-                let wake = [Some(until), claimed.next, unregistered].into_iter().flatten().min();
-                latch::wait(wake.map(|at| at - clock()));
+                let end = unregistered.map_or(until, |at| at.min(until));
+                latch::wait_until(claimed.next.into_iter().chain([when(end)]).min());
             }
             txn::end_rest();
         }

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::engine::{actions, target};
 use crate::error::Error;
 use crate::hub::hints;
+use crate::pg::clock::steady;
 use crate::pg::fmgr::role_name;
 use crate::pg::{Interval, Oid, RunId, Timestamp, clock, scope};
 use crate::settings;
@@ -114,15 +115,15 @@ impl Sweep {
 
     /// The next part; true if there is more. As the engine, in a transaction of its own.
     pub(crate) fn take_part(&mut self) -> bool {
-        let begun = clock();
+        let (begun, now) = (steady(), clock());
         let page = retention::page(self.at, RunId::least_at(self.until), self.batch.size());
-        self.looked += clock() - begun;
+        self.looked += steady() - begun;
         let more = page.len() == self.batch.size() as usize;
         let mut going = Vec::new();
         let mut gone = HashSet::new();
         for candidate in &page {
             self.at = candidate.run_id;
-            match self.judge(candidate, begun, &gone) {
+            match self.judge(candidate, now, &gone) {
                 Verdict::Goes => {
                     going.push(candidate.run_id);
                     gone.insert(candidate.run_id);
@@ -132,9 +133,9 @@ impl Sweep {
             }
         }
         if !going.is_empty() {
-            self.remove(&going, begun);
+            self.remove(&going, now);
         }
-        self.batch.observe(clock() - begun);
+        self.batch.observe(steady() - begun);
         more
     }
 

@@ -24,6 +24,7 @@ use crate::engine::step::Attempt;
 use crate::engine::{child, limits, metrics, seats, send, task};
 use crate::error::Error;
 use crate::hub::{hands, hints, slots};
+use crate::pg::clock::{Steady, steady};
 use crate::pg::messages::Captured;
 use crate::pg::{Json, PgError, Timestamp, catalog, clock, fault, interrupt, process, scope, txn};
 use crate::store::ready::{self, Position, Ticket};
@@ -35,7 +36,7 @@ pub(crate) struct Terms {
     /// No other run is in this transaction.
     pub(crate) alone: bool,
     /// When to commit what there is; `None` where the caller cannot commit.
-    pub(crate) until: Option<Timestamp>,
+    pub(crate) until: Option<Steady>,
     /// Steps may commit where they are called: the process is an executor.
     pub(crate) in_place: bool,
     /// Commit behind each step, to find out which one makes the commit fail.
@@ -175,7 +176,7 @@ pub(crate) struct Turn {
     pub(super) commits: u32,
     /// When the call in place began, how long it took to get to its first call without an answer, and what its own code
     /// is allowed, in microseconds.
-    pub(super) began: Timestamp,
+    pub(super) began: Steady,
     pub(super) replay_took: i64,
     pub(super) own_patience: Option<i64>,
     /// The call in place is to make room for others.
@@ -217,7 +218,7 @@ impl Turn {
             shown: false,
             wrote: false,
             commits: 0,
-            began: now,
+            began: 0,
             replay_took: 0,
             own_patience: None,
             yields: false,
@@ -376,7 +377,7 @@ impl Turn {
     fn replay(&mut self, code: Rc<Code>, history: History, patience: Option<i64>) -> Passage {
         self.occupy(&code, "", patience);
         let limit = self.limit(patience);
-        let begun = clock();
+        let begun = steady();
         let call = Call {
             owner: self.run.owner,
             search_path: &code.search_path,
@@ -386,7 +387,7 @@ impl Turn {
         let (outcome, fired, history) = replay::replay(&call, history, limit);
         if patience.is_none() && !fired {
             // It may have been the machine: quick again, it shares a transaction again.
-            let took = clock() - begun;
+            let took = steady() - begun;
             self.recall.pace(|pace| pace.observe_step(self.run.def_id, "", took));
         }
         Passage {
@@ -425,7 +426,7 @@ impl Turn {
 
     /// Time to commit what there is.
     pub(super) fn is_over(&self) -> bool {
-        let over = |until| self.terms.careful || self.terms.steps >= MAX_STEPS || clock() >= until;
+        let over = |until| self.terms.careful || self.terms.steps >= MAX_STEPS || steady() >= until;
         self.terms.single || self.terms.until.is_some_and(over)
     }
 

@@ -4,7 +4,8 @@ use crate::engine::authority::{self, Access};
 use crate::engine::observe::UNREGISTERED_PAUSE;
 use crate::error::Error;
 use crate::hub::{hints, results};
-use crate::pg::{Interval, Json, RunId, clock, guard, latch, scope, txn};
+use crate::pg::clock::steady;
+use crate::pg::{Interval, Json, RunId, guard, latch, scope, txn};
 use crate::store::runs;
 use crate::store::streams::{self, Emitted};
 
@@ -27,7 +28,7 @@ pub(crate) fn read_stream(id: &str, name: &str, after: i64, wait: Interval) -> R
 /// time is over, without.
 fn watch<T>(id: &str, wait: Interval, look: impl Fn(RunId) -> Option<T>) -> Result<Option<T>, Error> {
     let caller = scope::current_user();
-    let until = clock().saturating_add(wait.micros().max(0));
+    let until = steady().saturating_add(wait.micros().max(0));
     // The status comes first: all that a run has published is there once it has ended.
     let now = || {
         scope::as_engine(|| {
@@ -61,7 +62,7 @@ fn watch<T>(id: &str, wait: Interval, look: impl Fn(RunId) -> Option<T>) -> Resu
         let mut place = None;
         loop {
             let (found, run) = now()?;
-            let rest = until - clock();
+            let rest = until - steady();
             if found.is_some() || rest <= 0 {
                 return Ok(found);
             }

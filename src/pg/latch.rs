@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys;
 
-use super::clock;
+use super::clock::{clock, steady};
 use super::value::Timestamp;
 
 /// Address of a process' latch in shared memory: the same in every process of the server. Setting the latch of a
@@ -27,11 +27,21 @@ impl LatchRef {
     }
 }
 
-/// As [`wait`], until the clock says `at` (`None`: no limit). The clock may be set forward meanwhile, which does not end a sleep:
-/// so it is looked at every half minute.
+/// As [`wait`], until the clock says `at` (`None`: no limit). The clock may be set meanwhile, which does not end a sleep. Forward: so
+/// it is looked at every half minute. Back: so the sleep is no longer than it was to be, and `at` may be still to come.
 pub(crate) fn wait_until(at: Option<Timestamp>) {
     const SLICE: i64 = 30_000_000;
-    while !wait(at.map(|at| (at - clock()).min(SLICE))) && at.is_some_and(|at| at > clock()) {}
+    let Some(at) = at else {
+        wait(None);
+        return;
+    };
+    let end = steady().saturating_add(at.saturating_sub(clock()));
+    loop {
+        let rest = at.saturating_sub(clock()).min(end.saturating_sub(steady()));
+        if wait(Some(rest.min(SLICE))) || rest <= SLICE {
+            return;
+        }
+    }
 }
 
 /// Sleeps until the latch is set or `micros` have passed (`None`: no limit) and resets the latch; true if it was set.

@@ -14,6 +14,7 @@ use pg_workflow_core::sparing::Sparing;
 use crate::engine::purge;
 use crate::engine::retention::Sweep;
 use crate::hub::slots;
+use crate::pg::clock::{Steady, steady, when};
 use crate::pg::{RunId, Timestamp, clock, errdata, interrupt, process, scope, txn};
 use crate::settings;
 use crate::store::{home, retention};
@@ -39,8 +40,8 @@ pub(super) struct Cleaner {
     sweep: Option<Sweep>,
     /// The sweep is from the start.
     full: bool,
-    /// Until when it rests between two parts.
-    rests: Timestamp,
+    /// Until when it rests, between two parts or behind an error.
+    rests: Steady,
     /// Everything before this run has been looked at.
     front: RunId,
     /// When something before it comes of age.
@@ -66,7 +67,7 @@ impl Cleaner {
             next: Some(Timestamp::MIN),
             sweep: None,
             full: true,
-            rests: Timestamp::MIN,
+            rests: Steady::MIN,
             front: START,
             left: None,
             told: None,
@@ -98,24 +99,27 @@ impl Cleaner {
             if self.next.is_none_or(|next| next > now) {
                 return self.next;
             }
-        } else if self.rests > now {
-            return Some(self.rests);
         }
+        if self.rests > steady() {
+            return Some(when(self.rests));
+        }
+        let begun = steady();
         process::report_running("pg_workflow: retention");
-        match txn::transaction(|| scope::as_engine(|| home::is_here().then(|| self.part(now)))) {
+        match txn::transaction(|| scope::as_engine(|| home::is_here().then(|| self.part()))) {
             Ok(Some(())) => {}
             Ok(None) => return None,
             Err(error) => {
                 errdata::log(error);
                 self.sweep = None;
-                self.next = Some(clock() + FAILED_PAUSE);
-                return self.next;
+                self.next = Some(now);
+                self.rests = steady() + FAILED_PAUSE;
+                return Some(when(self.rests));
             }
         }
         if self.sweep.is_some() {
-            let ended = clock();
-            self.rests = ended + (ended - now).max(0);
-            return Some(self.rests);
+            let ended = steady();
+            self.rests = ended + (ended - begun);
+            return Some(when(self.rests));
         }
         self.next
     }
@@ -125,7 +129,7 @@ impl Cleaner {
         let Some(least) = self.least else { return };
         let due = now.checked_add(least);
         self.told = earlier(self.told, due);
-        let due = due.map(|due| due.max(self.from_start.next()).max(now + period(least)));
+        let due = due.map(|due| due.max(when(self.from_start.next())).max(now + period(least)));
         if self.next.is_none()
             && let Some(due) = due
             && self.sweep.is_none()
@@ -137,9 +141,9 @@ impl Cleaner {
     }
 
     /// A part of a sweep, the first one included. In a transaction.
-    fn part(&mut self, now: Timestamp) {
+    fn part(&mut self) {
         if self.sweep.is_none() {
-            self.full = self.from_start.is_due(now);
+            self.full = self.from_start.is_due(steady());
             // Before the look: what ends behind it is told.
             slots::expect_end();
             self.sweep = Sweep::begin(if self.full { START } else { self.front });
@@ -163,14 +167,15 @@ impl Cleaner {
     fn end(&mut self, sweep: &Sweep) {
         let now = clock();
         if self.full {
-            self.from_start.observe(now - sweep.looked, now);
+            let ended = steady();
+            self.from_start.observe(ended - sweep.looked, ended);
             self.left = None;
         }
         self.front = self.front.max(sweep.at);
         self.left = earlier(self.left, sweep.left);
         self.patience = patience(if sweep.removed > 0 { 0 } else { self.patience });
         let again = sweep.undone.then_some(now + self.patience.max(period(sweep.least)));
-        let behind = earlier(earlier(self.left, self.told), again).map(|at| at.max(self.from_start.next()));
+        let behind = earlier(earlier(self.left, self.told), again).map(|at| at.max(when(self.from_start.next())));
         self.next = earlier(sweep.beyond(), behind).map(|at| at.max(now + period(sweep.least)));
         self.tidy(now, sweep.removed > 0);
         retention::note_ended(now, self.next);
@@ -178,7 +183,8 @@ impl Cleaner {
 
     /// Removes what no run needs any more, if that can be found out soon.
     fn tidy(&mut self, now: Timestamp, removed: bool) {
-        if !removed || !self.tidying.is_due(now) {
+        let begun = steady();
+        if !removed || !self.tidying.is_due(begun) {
             return;
         }
         interrupt::arm(TIDY_PATIENCE);
@@ -189,7 +195,7 @@ impl Cleaner {
             }
         });
         let late = interrupt::disarm();
-        self.tidying.observe(now, clock());
+        self.tidying.observe(begun, steady());
         if let Err(error) = tidied
             && !late
         {

@@ -6,14 +6,13 @@
 //! Memory: everything Postgres allocates for a batch goes with its transaction, a turn's with its own context. What
 //! lives on is bounded: caches of plans and code, both emptied when functions change.
 
-use std::time::{Duration, Instant};
-
 use crate::engine::batch::{Batcher, Commits, Found};
 use crate::engine::send;
 use crate::hub::slots::{self, Kind};
 use crate::hub::wal;
+use crate::pg::clock::steady;
 use crate::pg::process::{self, worker_main};
-use crate::pg::{Oid, clock, errdata, fault, interrupt, latch, scope, txn};
+use crate::pg::{Oid, errdata, fault, interrupt, latch, scope, txn};
 use crate::settings;
 
 use super::Belongs;
@@ -65,7 +64,7 @@ fn main(database: Oid) {
                 }
             }
             Ok(Found::Later(at)) => {
-                latch::wait(Some(at - clock()));
+                latch::wait(Some(at - steady()));
                 batcher.forget_busy();
             }
             Err(_) if batcher.is_interrupted() => scope::release_advisory_locks(),
@@ -79,13 +78,9 @@ fn main(database: Oid) {
                 if pause > 0 {
                     slots::step_aside(database, role);
                 }
-                let until = Instant::now() + Duration::from_micros(pause.unsigned_abs());
-                while !slots::asked_to_quit()
-                    && let Some(rest) = until
-                        .checked_duration_since(Instant::now())
-                        .filter(|rest| !rest.is_zero())
-                {
-                    latch::wait(Some(rest.as_micros() as i64));
+                let until = steady() + pause;
+                while !slots::asked_to_quit() && steady() < until {
+                    latch::wait(Some(until - steady()));
                 }
             }
         }
@@ -96,9 +91,9 @@ fn main(database: Oid) {
 fn sleep(batcher: &mut Batcher) -> bool {
     process::report_stats();
     process::report_idle();
-    let begun = clock();
+    let begun = steady();
     latch::wait(settings::executor_idle_timeout());
     batcher.forget_busy();
-    let idled_out = settings::executor_idle_timeout().is_some_and(|limit| clock() - begun >= limit);
+    let idled_out = settings::executor_idle_timeout().is_some_and(|limit| steady() - begun >= limit);
     !idled_out
 }

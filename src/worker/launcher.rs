@@ -7,8 +7,9 @@ use std::collections::HashMap;
 
 use crate::hub::databases;
 use crate::hub::slots::{self, Kind};
+use crate::pg::clock::{Steady, steady};
 use crate::pg::process::{self, WorkerSpec, worker_main};
-use crate::pg::{Oid, Timestamp, catalog, clock, errdata, latch, txn};
+use crate::pg::{Oid, catalog, errdata, latch, txn};
 
 worker_main!(pg_workflow_launcher, main);
 
@@ -23,19 +24,18 @@ fn main(_: Oid) {
         Ok(databases) => databases.into_iter().for_each(databases::want_scheduler),
         Err(error) => errdata::log(error),
     }
-    let mut started: HashMap<Oid, Timestamp> = HashMap::new();
+    let mut started: HashMap<Oid, Steady> = HashMap::new();
     let mut complained = false;
     loop {
         txn::check_for_interrupts();
         process::reload_if_asked();
-        let now = clock();
-        let mut next: Option<Timestamp> = None;
-        let mut later = |at: Timestamp| next = Some(next.map_or(at, |other| other.min(at)));
+        let now = steady();
+        let mut next: Option<Steady> = None;
+        let mut later = |at: Steady| next = Some(next.map_or(at, |other| other.min(at)));
         let missing = databases::without_scheduler();
         started.retain(|database, _| missing.contains(database));
         for database in missing {
-            // The clock may have been set back.
-            let due = started.get(&database).map_or(now, |at| now.min(*at) + RESTART_PAUSE);
+            let due = started.get(&database).map_or(now, |at| at + RESTART_PAUSE);
             if due > now {
                 later(due);
                 continue;
@@ -58,6 +58,6 @@ fn main(_: Oid) {
                 }
             }
         }
-        latch::wait(next.map(|at| at - clock()));
+        latch::wait(next.map(|at| at - steady()));
     }
 }

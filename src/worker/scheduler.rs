@@ -9,6 +9,7 @@ use crate::engine::schedule::fire;
 use crate::engine::{batch, command, crash};
 use crate::hub::slots::{self, Kind};
 use crate::hub::{databases, hands, wal};
+use crate::pg::clock::{Steady, steady, when};
 use crate::pg::process::{self, WorkerSpec, worker_main};
 use crate::pg::{Oid, PgError, Timestamp, clock, errdata, fault, latch, scope, txn};
 use crate::settings;
@@ -86,7 +87,7 @@ fn main(database: Oid) {
 /// The last start of an executor for a role.
 #[derive(Default)]
 struct Start {
-    at: Timestamp,
+    at: Steady,
     /// Starts in a row after which no executor was seen.
     in_vain: u32,
 }
@@ -150,7 +151,7 @@ impl Scheduler {
         if slots::take_abandoned() || !self.recovered {
             command::recover();
         }
-        let begun = clock();
+        let begun = steady();
         self.spared = !self.from_start.is_due(begun);
         let after = if self.spared {
             self.moved
@@ -165,7 +166,7 @@ impl Scheduler {
         }
         if !self.spared {
             self.owners = ready::owners();
-            self.from_start.observe(begun, clock());
+            self.from_start.observe(begun, steady());
         }
         Look {
             more,
@@ -214,7 +215,7 @@ impl Scheduler {
             }
         }
         if self.spared {
-            again = Some(again.map_or(self.from_start.next(), |at| at.min(self.from_start.next())));
+            again = again.into_iter().chain([when(self.from_start.next())]).min();
         }
         self.requested.extend(slots::take_requests(self.database));
         if self.spared {
@@ -223,14 +224,14 @@ impl Scheduler {
         self.requested.retain(|role| owners.contains(role));
         for role in owners {
             if let Some(at) = self.provide(role) {
-                again = Some(again.map_or(at, |other| other.min(at)));
+                again = again.into_iter().chain([when(at)]).min();
             }
         }
         Ok([again, self.cleaner.work()].into_iter().flatten().min())
     }
 
     /// Sees to it that a role with work has an executor (one more, if that was asked for and all are busy). Returns when to try again.
-    fn provide(&mut self, role: Oid) -> Option<Timestamp> {
+    fn provide(&mut self, role: Oid) -> Option<Steady> {
         let (count, idle) = slots::executors(self.database, role);
         let more = self.requested.contains(&role);
         if idle || count >= settings::max_executors() {
@@ -243,10 +244,8 @@ impl Scheduler {
         if count > 0 && !more {
             return None;
         }
-        let now = clock();
+        let now = steady();
         let start = self.started.entry(role).or_default();
-        // The clock may have been set back.
-        start.at = start.at.min(now);
         let due = if count > 0 {
             // The last one may still be on its way, and be enough.
             start.in_vain = 0;
