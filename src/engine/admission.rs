@@ -195,8 +195,9 @@ fn try_serve(id: i32, owner: Oid) -> bool {
             Some(bucket) => Some(bucket.next()),
             None => queues::runs_tasks(id).then_some(now + TASKS_PAUSE),
         };
-        let is_set = |due| queue.serve_at.is_some_and(|at| at > now && at <= due);
-        if let Some(due) = due.filter(|due| !is_set(*due)) {
+        if let Some(due) = due {
+            // What is set already is set again: it may have led here, before the clock was set back, and be gone.
+            let due = queue.serve_at.filter(|at| *at > now && *at <= due).unwrap_or(due);
             timers::insert_branch(due, queues::unit(id), owner, priority);
             hints::timer(due);
             queue.serve_at = Some(due);

@@ -15,10 +15,10 @@ use crate::engine::recall::{Queue, Recall};
 use crate::engine::schedule::fire;
 use crate::engine::turn::{self, End, Ended, Terms, Turn};
 use crate::engine::{admission, branch, continued, limits, seats, send, target, task};
-use crate::hub::{hands, hints, slots};
+use crate::hub::{hands, hints, moved, slots};
 use crate::pg::clock::{self, Steady, steady};
 use crate::pg::errdata::{QUERY_CANCELED, pack};
-use crate::pg::{Oid, PgError, RunId, errdata, fault, guard, process, scope, txn};
+use crate::pg::{Oid, PgError, RunId, Timestamp, errdata, fault, guard, process, scope, txn};
 use crate::store::branches::{self, Branch, LockedBranch};
 use crate::store::ready::{self, Position, Ticket};
 use crate::store::runs::{self, Locked, Status};
@@ -52,6 +52,8 @@ pub(crate) struct Batcher {
     /// How far the run in trouble had come when its last turn in this process began.
     stood: Option<(i64, i64)>,
     failures: u32,
+    /// How far timers had been moved when the last claims were made.
+    moved: Timestamp,
     /// When the last batch was ready for its commit.
     ended: Option<Steady>,
 }
@@ -102,6 +104,7 @@ impl Batcher {
             forced: None,
             stood: None,
             failures: 0,
+            moved: Timestamp::MIN,
             ended: None,
         }
     }
@@ -140,6 +143,8 @@ impl Batcher {
             Ok(tickets) => tickets,
             Err(later) => return Found::Later(later),
         };
+        self.moved = moved::until();
+        clock::reset_lowest();
         // Not idle any more, or the call below would wake this very process.
         slots::set_idle(false);
         if tickets.len() > 1 && tickets.len() == size as usize {
@@ -397,6 +402,10 @@ impl Batcher {
             slots::set_unoccupied();
         }
         send::flush_hints();
+        let lowest = clock::lowest();
+        if lowest < self.moved {
+            restore_timers(&served.iter().map(|ticket| ticket.run_id).collect(), lowest);
+        }
         ready::delete(served);
         fault("batch-done");
         let ended = steady();
@@ -566,10 +575,31 @@ pub(crate) fn move_timers(after: timers::Position) -> (Option<timers::Position>,
     owners.into_iter().for_each(hints::ready);
     limits::expire_starts(due.iter().map(|(_, position)| *position));
     if !due.is_empty() {
+        // Before anybody can see them.
+        moved::note(now);
         fault("timers-moved");
     }
     let last = due.iter().map(|(_, position)| *position).max();
     (last, due.len() == TIMER_BATCH as usize)
+}
+
+/// Runs whose hints may have come of timers that were due: by a clock that has been set back since it may not have been time yet, and
+/// nothing else would wake them when it is. `behind`: the least that the clock has shown since.
+fn restore_timers(runs: &Vec<RunId>, behind: Timestamp) {
+    if let Some(due) = timers::restore(runs, behind) {
+        hints::timer(due);
+    }
+}
+
+/// Likewise for all hints that there are: how far the clock had come when the server was stopped is not known.
+pub(crate) fn restore_all_timers() {
+    /// Runs at a time.
+    const PART: usize = 1000;
+    let now = clock::clock();
+    for part in ready::runs().chunks(PART) {
+        restore_timers(&part.to_vec(), now);
+    }
+    moved::note(now);
 }
 
 /// Runs the current user's due work in this session until nothing is due.

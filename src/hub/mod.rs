@@ -5,6 +5,7 @@ pub(crate) mod databases;
 pub(crate) mod hands;
 pub(crate) mod hints;
 pub(crate) mod metrics;
+pub(crate) mod moved;
 pub(crate) mod pauses;
 pub(crate) mod pollers;
 pub(crate) mod results;
@@ -21,6 +22,7 @@ pub(crate) fn request() {
 /// Sets it up.
 pub(crate) fn startup() {
     hands::startup();
+    moved::startup();
     state::startup();
     metrics::startup();
 }

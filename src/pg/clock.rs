@@ -10,14 +10,26 @@ use super::value::Timestamp;
 
 thread_local! {
     static SIMULATED: Cell<Option<Timestamp>> = const { Cell::new(None) };
+    static LOWEST: Cell<Timestamp> = const { Cell::new(Timestamp::MAX) };
 }
 
 /// The clock, not the transaction's start: a batch works through many instances in one transaction.
 pub(crate) fn clock() -> Timestamp {
-    // SAFETY: reads the clock.
-    SIMULATED
-        .get()
-        .unwrap_or_else(|| unsafe { pg_sys::GetCurrentTimestamp() })
+    SIMULATED.get().unwrap_or_else(|| {
+        // SAFETY: reads the clock.
+        let now = unsafe { pg_sys::GetCurrentTimestamp() };
+        LOWEST.set(LOWEST.get().min(now));
+        now
+    })
+}
+
+/// The least that [`clock`] has been in this process since [`reset_lowest`].
+pub(crate) fn lowest() -> Timestamp {
+    LOWEST.get()
+}
+
+pub(crate) fn reset_lowest() {
+    LOWEST.set(Timestamp::MAX);
 }
 
 /// Microseconds of a clock that nobody sets, since some moment in the life of this process: for lengths of time, and for pauses that

@@ -12,6 +12,7 @@ statement!(CLAIM, "ready_claim", OID, INT4, UUIDS, INT4, INT8, UUIDS);
 statement!(DELETE, "ready_delete", TIDS);
 statement!(OTHERS, "ready_others", OID, UUID, INT4, INT8);
 statement!(OWNERS, "ready_owners");
+statement!(RUNS, "ready_runs");
 statement!(FORGET, "ready_forget", OID);
 
 /// A claimed row: locked until the transaction ends.
@@ -110,6 +111,11 @@ pub(crate) fn has_others(owner: Oid, run: RunId, after: Position) -> bool {
 /// Removes all hints for a role that is not there any more.
 pub(crate) fn forget(owner: Oid) {
     FORGET.run(&[&owner]);
+}
+
+/// Runs that have a hint, also one that is parked.
+pub(crate) fn runs() -> Vec<RunId> {
+    RUNS.query(&[], |row| row.need(0))
 }
 
 /// Roles that have ready runs.

@@ -7,6 +7,7 @@ use crate::pg::{Oid, RunId, Timestamp};
 statement!(INSERT, "timer_insert", TIMESTAMPTZ, UUID, INT4, OID, INT4, INT4);
 statement!(DELETE, "timer_delete", TIMESTAMPTZ, UUID, INT4);
 statement!(MOVE, "timer_move", TIMESTAMPTZ, INT4, TIMESTAMPTZ, UUID, INT4, INT4);
+statement!(RESTORE, "timers_restore", UUIDS, TIMESTAMPTZ);
 statement!(NEXT, "timer_next", TIMESTAMPTZ, UUID, INT4, INT4);
 
 /// What a timer is for, where it is not a step's.
@@ -66,6 +67,12 @@ pub(crate) fn move_due(now: Timestamp, count: i32, after: Position) -> Vec<(Oid,
         };
         (row.need(0), position)
     })
+}
+
+/// Sets the timers of runs again that are due behind a time and gone all the same; returns the first of them. The caller also
+/// notes a hint.
+pub(crate) fn restore(runs: &Vec<RunId>, behind: Timestamp) -> Option<Timestamp> {
+    RESTORE.query(&[runs, &behind], |row| row.need(0)).into_iter().min()
 }
 
 /// When the next timer behind a position falls due.

@@ -144,6 +144,7 @@ impl Scheduler {
             fire::server_started();
             crash::count();
             fault("crashes-counted");
+            batch::restore_all_timers();
         }
         if !self.recovered || self.held.is_some_and(|until| until <= clock()) {
             self.held = crash::release();

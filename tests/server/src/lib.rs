@@ -3,6 +3,7 @@
 //! Each cluster is a child of the test process, listens on a Unix socket only, and is removed when dropped. It runs with
 //! fsync off, in crash tests too: killing processes does not need it, since the kernel survives.
 
+pub mod clock;
 pub mod pages;
 pub mod zoo;
 
@@ -361,6 +362,7 @@ impl Cluster {
         let mut command = program_of(&self.bin, "postgres");
         // Users must never see a backtrace in an error, so one is asked for here.
         command.arg("-D").arg(self.dir.join("data")).env("RUST_BACKTRACE", "1");
+        command.envs(clock::environment(&self.dir));
         command.stdout(log.try_clone().expect("log file")).stderr(log);
         let child = command.spawn().expect("postgres starts");
         assert!(
