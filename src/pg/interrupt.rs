@@ -8,27 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pgrx::pg_sys;
 
 use super::errdata::{PgError, READ_ONLY_TRANSACTION};
-use super::raw;
+use super::{alarm, raw};
 
 static FIRED: AtomicBool = AtomicBool::new(false);
-
-thread_local! {
-    static TIMER: Cell<Option<c_int>> = const { Cell::new(None) };
-}
 
 /// Cancels what runs when `micros` have passed. `statement_timeout` is of no use: workers do not arm it, and in a
 /// client's session it is the client's.
 pub(crate) fn arm(micros: i64) {
     FIRED.store(false, Ordering::Relaxed);
-    let timer = TIMER.get().unwrap_or_else(|| {
-        // SAFETY: once a process; Postgres has ten places for extensions.
-        let timer = unsafe { raw::RegisterTimeout(raw::USER_TIMEOUT, on_timer) };
-        TIMER.set(Some(timer));
-        timer
-    });
-    let millis = (micros / 1000).clamp(1, i64::from(i32::MAX)) as c_int;
-    // SAFETY: a registered timer.
-    unsafe { raw::enable_timeout_after(timer, millis) };
+    alarm::set(micros);
 }
 
 /// True if the timer has fired since it was armed. Code that catches query_canceled may have gone on regardless.
@@ -39,10 +27,7 @@ pub(crate) fn has_fired() -> bool {
 /// Disarms the timer and tells whether it had fired. A cancel that arrived too late to be noticed is withdrawn, or it
 /// would hit the engine's own next statement.
 pub(crate) fn disarm() -> bool {
-    if let Some(timer) = TIMER.get() {
-        // SAFETY: a registered timer.
-        unsafe { raw::disable_timeout(timer, false) };
-    }
+    alarm::clear();
     // SAFETY: a process-local flag that signal handlers set.
     unsafe { pg_sys::QueryCancelPending = 0 };
     FIRED.swap(false, Ordering::Relaxed)
@@ -82,8 +67,8 @@ pub(crate) fn withdraw() {
     unsafe { pg_sys::QueryCancelPending = 0 };
 }
 
-/// As Postgres' own statement timeout handler; async-signal-safe.
-unsafe extern "C-unwind" fn on_timer() {
+/// In a signal handler: as Postgres' own for the statement timeout.
+pub(super) fn on_alarm() {
     FIRED.store(true, Ordering::Relaxed);
     cancel_soon();
     // SAFETY: a latch of this process.

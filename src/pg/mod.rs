@@ -1,5 +1,6 @@
 //! Postgres, behind safe faces. The only module with `unsafe`; nothing here knows what a workflow is.
 
+mod alarm;
 pub(crate) mod callback;
 pub(crate) mod catalog;
 pub(crate) mod clock;

@@ -18,8 +18,6 @@ pub(super) struct ErrorContextCallback {
     pub(super) arg: *mut c_void,
 }
 
-pub(super) type TimeoutHandler = unsafe extern "C-unwind" fn();
-
 unsafe extern "C-unwind" {
     pub(super) fn SPI_prepare(src: *const c_char, nargs: c_int, argtypes: *mut Oid) -> SPIPlanPtr;
     pub(super) fn SPI_execute_plan(
@@ -111,9 +109,6 @@ unsafe extern "C-unwind" {
     pub(super) fn errfinish(filename: *const c_char, lineno: c_int, funcname: *const c_char);
     pub(super) fn geterrcode() -> c_int;
 
-    pub(super) fn RegisterTimeout(id: c_int, handler: TimeoutHandler) -> c_int;
-    pub(super) fn enable_timeout_after(id: c_int, delay_ms: c_int);
-    pub(super) fn disable_timeout(id: c_int, keep_indicator: bool);
 }
 
 /// Analyses a statement with parameters of `types`.
@@ -144,11 +139,3 @@ pub(super) unsafe fn run_portal(
         return PortalRun(portal, ALL, true, destination, other, completion);
     }
 }
-
-/// `USER_TIMEOUT` of `utils/timeout.h`: the first id an extension may register.
-#[cfg(any(feature = "pg15", feature = "pg16"))]
-pub(super) const USER_TIMEOUT: c_int = 12;
-#[cfg(any(feature = "pg17", feature = "pg18"))]
-pub(super) const USER_TIMEOUT: c_int = 13;
-#[cfg(feature = "pg14")]
-pub(super) const USER_TIMEOUT: c_int = 10;

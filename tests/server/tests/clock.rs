@@ -64,9 +64,10 @@ const FLOWS: &str = r#"
         END LOOP;
         result := '"chained"';
     END $$;
-    CREATE FUNCTION works(seconds float) RETURNS jsonb LANGUAGE plpgsql AS $$
+    CREATE FUNCTION works(seconds float, timeout text) RETURNS jsonb LANGUAGE plpgsql AS $$
     BEGIN
-        PERFORM wf_step('work', 'SELECT pg_sleep(($1->>''seconds'')::float)', jsonb_build_object('seconds', seconds), timeout => '40 s');
+        PERFORM wf_step('work', 'SELECT pg_sleep(($1->>''seconds'')::float)', jsonb_build_object('seconds', seconds),
+                        timeout => timeout::interval);
         RETURN '"worked"';
     END $$;
     SELECT wf_queue('hourly', rate => 1, per => '1 hour');
@@ -198,7 +199,13 @@ fn a_clock_set_forward_is_noticed() {
         // Lengths of time are what they were: a step's timeout, the time that a client waits.
         let client = scope.spawn(|| {
             let mut client = cluster.admin();
-            start(&mut client, "works", "works", &json!({ "seconds": 2 }), "");
+            start(
+                &mut client,
+                "works",
+                "works",
+                &json!({ "seconds": 2, "timeout": "40 s" }),
+                "",
+            );
             client.attempt("SELECT wf_result('works', '30 s')")
         });
         db.in_step("works", "work");
@@ -266,7 +273,15 @@ fn nothing_that_is_ready_waits_for_a_clock_that_was_set_back() {
     let (task, other_task) = (token("task").expect("a token"), token("other task").expect("a token"));
 
     std::thread::scope(|scope| {
-        // A client waits for as long as it has said.
+        // A step has the time that it was given, and a client waits for as long as it has said.
+        start(
+            &mut db,
+            "works",
+            "works",
+            &json!({ "seconds": 600, "timeout": "10 s" }),
+            "",
+        );
+        db.in_step("works", "work");
         let clients = [
             "SELECT wf_result('asks', '10 s')",
             "CALL wf_poll('none', '10 s', NULL)",
@@ -283,6 +298,7 @@ fn nothing_that_is_ready_waits_for_a_clock_that_was_set_back() {
         let [result, poll, value] = clients.map(|client| client.join().expect("a client"));
         assert_eq!(result, Err("55000".to_owned()));
         assert_eq!((poll, value), (Ok(()), Ok(())));
+        assert_eq!(db.failure("works").sqlstate, "WF004");
     });
     for (round, offset) in [(1, -2 * HOUR), (2, -DAY), (3, -3 * DAY)] {
         let id = |name: &str| format!("{name} {round}");
