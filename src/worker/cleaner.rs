@@ -95,10 +95,8 @@ impl Cleaner {
         if slots::take_end() {
             self.note_end(now);
         }
-        if self.sweep.is_none() {
-            if self.next.is_none_or(|next| next > now) {
-                return self.next;
-            }
+        if self.sweep.is_none() && self.next.is_none_or(|next| next > now) {
+            return self.next;
         }
         if self.rests > steady() {
             return Some(when(self.rests));

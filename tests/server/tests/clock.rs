@@ -203,10 +203,10 @@ fn a_clock_set_forward_is_noticed() {
                 &mut client,
                 "works",
                 "works",
-                &json!({ "seconds": 2, "timeout": "40 s" }),
+                &json!({ "seconds": 8, "timeout": "1 min" }),
                 "",
             );
-            client.attempt("SELECT wf_result('works', '30 s')")
+            client.attempt("SELECT wf_result('works', '50 s')")
         });
         db.in_step("works", "work");
         cluster.set_clock(DAY);
@@ -419,7 +419,6 @@ fn a_timer_that_has_come_before_the_clock_was_set_back_is_set_again() {
 
 #[test]
 fn a_clock_that_jumps_to_and_fro_loses_nothing_and_repeats_nothing() {
-    const EACH: i64 = 40;
     let cluster = Cluster::with_clock(&[]);
     let mut db = cluster.admin();
     db.run(FLOWS);
@@ -456,7 +455,7 @@ fn a_clock_that_jumps_to_and_fro_loses_nothing_and_repeats_nothing() {
         0
     );
     let rounds = db.count("wf_internal.runs") / 5;
-    assert!(rounds > EACH / 2, "{rounds}");
+    assert!(rounds > 3, "{rounds}");
     assert_eq!(db.count("effects"), rounds * (1 + 40 + 2 + 1));
     check_views(&mut db);
     eventually(SOON, "nothing is left", || db.all::<String>(CONSISTENCY).is_empty());
