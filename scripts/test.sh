@@ -2,8 +2,8 @@
 # All tests, or the tiers named: scripts/test.sh [lint|core|regress|isolation|server|package|clients...]
 #   TEST_PROFILE=release   the build that the server tiers test (default: debug)
 #   MATRIX='15-assert 16 18'
-#                          further servers that are tested on (default: these, behind those on 15); also 17-assert.
-#                          "-assert": built from source, with Postgres' assertions checked
+#                          further servers that are tested on (default: these, behind the one on 15); 17 is there, too.
+#                          15-assert is built from source and checks Postgres' assertions
 #   FULL=1                 on these, too, every test that uses a server; without it those of MATRIX_SERVER
 # A tier is a command whose output ends with its counts; the output is kept in target/test/TIER.log. A test that fails is
 # run again once, alone: see scripts/flaky.sh.
@@ -126,7 +126,7 @@ for server in ${MATRIX:-}; do
     fetch_server "$server"
     build
     parts=("${MATRIX_SERVER[@]}")
-    [[ $server != *-assert ]] || parts+=("${ASSERT_SERVER[@]}")
+    [[ $server != 15-assert ]] || parts+=("${ASSERT_SERVER[@]}")
     [[ ${FULL:-} != 1 ]] || parts=()
     run_tier regress
     run_tier isolation
