@@ -23,7 +23,7 @@ demo: ## run a workflow on real data, kill the server half way, see that nothing
 demo-stop: ## stop the server that the demo left running
 	@scripts/demo.sh stop
 
-test: ## run all tests, on 15, 16 and 18 (some: scripts/test.sh core regress)
+test: ## run all tests, on 15 (with assertions, too), 16 and 18 (some: scripts/test.sh core regress)
 	@scripts/test.sh
 
 bench: ## measure throughput and latency against yardsticks

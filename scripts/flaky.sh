@@ -13,5 +13,5 @@ tries_again() { [[ ${RETRY:-} == 1 && $1 -lt 5 ]]; }
 # note_flaky TIER NAME LOG: keeps what the test said when it failed.
 note_flaky() {
     mkdir -p "$FLAKY"
-    cp "$3" "$FLAKY/$1-pg$(pg_major)-$2.log"
+    cp "$3" "$FLAKY/$1-pg$(server_name)-$2.log"
 }

@@ -45,6 +45,8 @@ packages_for() {
     case $1 in
         # libssl-dev: for building cargo-pgrx itself
         build) printf '%s\n' build-essential clang libclang-dev libssl-dev pkg-config ${major:+"postgresql-$major" "postgresql-server-dev-$major"} ;;
+        # For building a server.
+        source) printf '%s\n' bison flex bzip2 libperl-dev python3-dev zlib1g-dev ;;
         demo) echo iso-codes ;;
         test)
             echo pgbouncer
@@ -131,6 +133,9 @@ ensure_cargo_pgrx() {
 # --- build ------------------------------------------------------------------------------------------------------------
 
 pg_major() { "$PG_CONFIG" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/'; }
+
+# server_name: the major version, with "-assert" behind it if the server checks its assertions.
+server_name() { echo "$(pg_major)$([[ $("$PG_CONFIG" --configure) != *--enable-cassert* ]] || echo -assert)"; }
 
 # cargo_features [--release]: arguments that make cargo build for the major version of PG_CONFIG. Builds for tests have fault
 # points, at which a server can be killed; a release has none.

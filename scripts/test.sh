@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # All tests, or the tiers named: scripts/test.sh [lint|core|regress|isolation|server|package|clients...]
 #   TEST_PROFILE=release   the build that the server tiers test (default: debug)
-#   MATRIX='16 18'         further versions of Postgres that all tests are run on (default: these, behind those on 15)
+#   MATRIX='15-assert 16 18'
+#                          further servers that are tested on (default: these, behind the one on 15); 17 is there, too.
+#                          15-assert is built from source and checks Postgres' assertions
 #   FULL=1                 on these, too, every test that uses a server; without it those of MATRIX_SERVER
 # A tier is a command whose output ends with its counts; the output is kept in target/test/TIER.log. A test that fails is
 # run again once, alone: see scripts/flaky.sh.
@@ -17,6 +19,8 @@ cd "$REPO"
 TIERS=(lint core regress isolation server package clients)
 # On further versions: what is about the server's own workings. The rest is SQL, which the golden tests cover.
 MATRIX_SERVER=(crash:: dump:: updates:: roles:: transactional:: procedures::blocks commands:: standby::)
+# With assertions: besides these what has Postgres do most by other ways than its own.
+ASSERT_SERVER=(steps:: procedures:: cancel:: parallel:: poison::)
 # More flaky tests than this fail the run.
 FLAKY_LIMIT=2
 passed=0 failed=0
@@ -58,7 +62,7 @@ counts() {
 # run_tier TIER [ARGUMENT...]
 run_tier() {
     local tier=$1 log begun=$SECONDS status=0 tier_passed tier_failed
-    ! needs_server "$tier" || tier+=" $(pg_major)"
+    ! needs_server "$tier" || tier+=" $(server_name)"
     log="$REPO/target/test/${tier/ /-}.log"
     mkdir -p "${log%/*}"
     say "tier $tier"
@@ -72,7 +76,7 @@ run_tier() {
         tier_passed=1
     fi
     passed=$((passed + tier_passed)) failed=$((failed + tier_failed))
-    summary+=("$(printf '%-12s %5d passed, %d failed, %5d s' "$tier" "$tier_passed" "$tier_failed" "$((SECONDS - begun))")")
+    summary+=("$(printf '%-17s %5d passed, %d failed, %5d s' "$tier" "$tier_passed" "$tier_failed" "$((SECONDS - begun))")")
 }
 
 # build: for the server of PG_CONFIG, and into it.
@@ -84,7 +88,7 @@ build() {
         release) build_install --release ;;
         *) die "TEST_PROFILE is debug or release, not $TEST_PROFILE" ;;
     esac
-    summary+=("$(printf '%-12s %30s s' "build $(pg_major)" "$((SECONDS - begun))")")
+    summary+=("$(printf '%-17s %30s s' "build $(server_name)" "$((SECONDS - begun))")")
 }
 
 if [[ ${1:-} == --only ]]; then
@@ -115,16 +119,18 @@ fi
 for tier in "${chosen[@]}"; do run_tier "$tier"; done
 
 # What the other tiers test has nothing to do with the server's version.
-[[ ! $all || $(pg_major) != 15 ]] || MATRIX=${MATRIX-16 18}
-for major in ${MATRIX:-}; do
+[[ ! $all || $(pg_major) != 15 ]] || MATRIX=${MATRIX-15-assert 16 18}
+for server in ${MATRIX:-}; do
     # The one before it, from which one comes to this.
     export OLDER_PG_CONFIG=$PG_CONFIG
-    fetch_server "$major"
+    fetch_server "$server"
     build
-    [[ ${FULL:-} != 1 ]] || MATRIX_SERVER=()
+    parts=("${MATRIX_SERVER[@]}")
+    [[ $server != 15-assert ]] || parts+=("${ASSERT_SERVER[@]}")
+    [[ ${FULL:-} != 1 ]] || parts=()
     run_tier regress
     run_tier isolation
-    run_tier server "${MATRIX_SERVER[@]}"
+    run_tier server "${parts[@]}"
 done
 
 say 'summary'

@@ -12,7 +12,7 @@ cd "$REPO"
 
 # Tests mostly wait; a few at a time find each other's processes on the same cores, as in real life.
 JOBS=${JOBS:-$(($(nproc) + 1))}
-results=target/test/server-$(pg_major)
+results=target/test/server-$(server_name)
 
 # The files that take longest are begun first, so that they are not what the end waits for.
 LONG=(faults docs examples crash load procedures)

@@ -28,6 +28,20 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// A query for what must not be in the tables while nobody is at work: a row a finding.
 pub const CONSISTENCY: &str = include_str!("consistency.sql");
 
+/// What Postgres says of an extension that uses it wrongly: a failed assertion (in builds that check them), something that
+/// is still held at the end of a transaction.
+const FAULTS: &[&str] = &[
+    "TRAP:",
+    "reference leak",
+    "refcount leak",
+    "File leak",
+    "resource was not closed",
+    "still active",
+    "left non-empty SPI stack",
+    "problem in alloc set",
+    "you don't own a lock",
+];
+
 /// Waits until `condition` holds; panics after `limit`.
 pub fn eventually(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
@@ -551,7 +565,16 @@ impl Drop for Cluster {
             );
         }
         self.stop(Stop::Immediate);
+        let log = self.log();
         let _ = fs::remove_dir_all(&self.dir);
+        let faults: Vec<_> = log
+            .lines()
+            .filter(|line| FAULTS.iter().any(|fault| line.contains(fault)))
+            .collect();
+        if !faults.is_empty() {
+            eprintln!("--- the server found faults\n{}", faults.join("\n"));
+            assert!(std::thread::panicking(), "the server found faults");
+        }
     }
 }
 

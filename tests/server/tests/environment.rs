@@ -205,3 +205,13 @@ fn somebody_else_holds_a_lock() {
     let each = if session.is_ok() { 11 } else { 1 };
     assert_eq!(db.all::<i32>("SELECT balance FROM accounts"), [each, each]);
 }
+
+/// Of the tests themselves: a server that has found a fault of ours, and has gone on, fails the test that had it do so.
+#[test]
+#[should_panic(expected = "the server found faults")]
+fn a_fault_in_the_log_fails_the_test() {
+    let cluster = Cluster::bare(&[]);
+    cluster
+        .admin()
+        .run("DO $$ BEGIN RAISE WARNING 'relcache reference leak: relation \"none\" not closed'; END $$");
+}
