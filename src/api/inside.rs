@@ -44,7 +44,7 @@ fn step_at(args: Args, retry: usize, timeout: usize, more: usize) -> Result<Step
 
 sql_function!("wf_step", step);
 fn step(args: Args) -> Result<Return, Error> {
-    let result = calls::step(name_at(args, 0)?, || step_at(args, 4, 3, 5))?;
+    let result = calls::step(args.is_unused(), name_at(args, 0)?, || step_at(args, 4, 3, 5))?;
     Ok(Return::kept(result.as_ref()))
 }
 

@@ -127,6 +127,7 @@ pub(super) fn deliver(answer: Answer) -> Result<Option<Json>, Error> {
     match answer {
         Answer::Value(value) => Ok(value),
         Answer::Raise(error) => Err(error.into()),
+        Answer::Ahead => Ok(None),
         Answer::Unwind | Answer::UnwindAgain if leaves_softly() => {
             interrupt::cancel_soon();
             Ok(None)
@@ -254,21 +255,34 @@ impl StepSpec {
     }
 }
 
-fn ask_step(name: &str, read: impl FnOnce() -> Result<StepCall, Error>) -> Result<Answer, Error> {
-    with_history("wf_step", |history| {
-        history.answer(Kind::Step, name, |index| {
-            Ok(Want::Step {
-                name: name.to_owned(),
-                index,
-                spec: read()?.into_spec()?,
-            })
-        })
+fn want_step(name: &str, read: impl FnOnce() -> Result<StepCall, Error>, index: Option<usize>) -> Result<Want, Error> {
+    Ok(Want::Step {
+        name: name.to_owned(),
+        index,
+        spec: read()?.into_spec()?,
     })
 }
 
-/// `wf_step` as a function: recorded, or unwinding.
-pub(crate) fn step(name: &str, read: impl FnOnce() -> Result<StepCall, Error>) -> Result<Option<Json>, Error> {
-    ask_step(name, read).and_then(deliver)
+fn ask_step(name: &str, read: impl FnOnce() -> Result<StepCall, Error>) -> Result<Answer, Error> {
+    with_history("wf_step", |history| {
+        history.answer(Kind::Step, name, |index| want_step(name, read, index))
+    })
+}
+
+/// `wf_step` as a function: recorded, or unwinding. `unused`: nobody uses what it returns.
+pub(crate) fn step(
+    unused: bool,
+    name: &str,
+    read: impl FnOnce() -> Result<StepCall, Error>,
+) -> Result<Option<Json>, Error> {
+    let answer = if unused {
+        with_history("wf_step", |history| {
+            history.answer_unused(name, |index| want_step(name, read, index))
+        })
+    } else {
+        ask_step(name, read)
+    };
+    deliver(answer?)
 }
 
 /// `wf_step` as a procedure: where it may commit, the step runs here and now.

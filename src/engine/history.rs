@@ -3,6 +3,7 @@
 //! Each `wf_*` call of the function asks for an answer by kind, name and occurrence. A recorded one is answered at once.
 //! The first that is not is noted as what the run *wants*, and the function is unwound.
 
+mod ahead;
 mod standing;
 mod want;
 
@@ -16,6 +17,7 @@ use crate::pg::{Interval, Json, PgError, RunId, Timestamp, clock};
 use crate::store::inbox;
 use crate::store::steps::{self, Kind, StepRow, StepStatus};
 
+use ahead::Ahead;
 pub(crate) use standing::signal_name;
 pub(crate) use want::{Answer, CONTINUE, ROLLBACK, Wake, Want};
 
@@ -48,6 +50,7 @@ pub(crate) struct History {
     /// without a look into the index. Only one with calls that were begun side by side does not.
     in_order: bool,
     want: Option<Want>,
+    ahead: Ahead,
     /// The last signal taken of each name, as far as this process knows, and how often the oldest may be looked for from the
     /// start: rows of taken ones that an old snapshot keeps are not to be read again for each.
     taken: HashMap<String, i64>,
@@ -65,6 +68,7 @@ impl History {
             asked: 0,
             in_order: true,
             want: None,
+            ahead: Ahead::default(),
             taken: HashMap::new(),
             from_start: Sparing::default(),
         }
@@ -117,10 +121,17 @@ impl History {
         self.asked = 0;
         self.in_order = true;
         self.want = None;
+        self.ahead = Ahead::default();
     }
 
     pub(crate) fn take_want(&mut self) -> Option<Want> {
         self.want.take()
+    }
+
+    /// True if the function has been left, or is to be, by an earlier call. A call that finds it so is not one to read on behind.
+    fn is_left(&mut self) -> bool {
+        self.ahead.stop();
+        self.want.is_some()
     }
 
     pub(crate) fn note_want(&mut self, want: Want) {
@@ -164,7 +175,7 @@ impl History {
         name: &str,
         want: impl FnOnce(Option<usize>) -> Result<Want, Error>,
     ) -> Result<Answer, Error> {
-        if self.want.is_some() {
+        if self.is_left() {
             return Ok(Answer::UnwindAgain);
         }
         let found = self.ask(kind, name);
@@ -209,7 +220,7 @@ impl History {
         name: &str,
         fill: impl FnOnce(&mut StepRow) -> Result<(), Error>,
     ) -> Result<Result<i32, Answer>, Error> {
-        if self.want.is_some() {
+        if self.is_left() {
             return Ok(Err(Answer::UnwindAgain));
         }
         if let Some(position) = self.ask(kind, name) {
@@ -238,7 +249,7 @@ impl History {
         first: usize,
         timeout: Option<Interval>,
     ) -> Result<Result<Vec<i32>, Answer>, Error> {
-        if self.want.is_some() {
+        if self.is_left() {
             return Ok(Err(Answer::UnwindAgain));
         }
         for handle in handles {

@@ -4,10 +4,10 @@
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::rc::Rc;
 
-use pg_workflow_core::batch::PATIENCE;
+use pg_workflow_core::batch::{LARGEST_BUDGET, PATIENCE};
 
 use crate::engine::code::Code;
-use crate::engine::history::History;
+use crate::engine::history::{History, Want};
 use crate::engine::recall::Recall;
 use crate::engine::remarks;
 use crate::engine::step;
@@ -128,19 +128,7 @@ impl Turn {
         }
         if let Some(want) = history.take_want() {
             // Whatever the function made of the unwinding (an error, or a value of a language that swallowed it).
-            return match self.fulfil(&code, &mut history, want, now) {
-                Some(End::Alone) => Break(self.want_alone(history)),
-                Some(End::Yield) => Break(self.yield_turn(history)),
-                Some(end) => {
-                    // Unless the run has ended: then nobody asks for it.
-                    if history.len() >= LONG {
-                        self.recall.keep(self.run.run_id, txn::current_id(), history);
-                    }
-                    Break(end)
-                }
-                None if self.is_over() => Break(self.yield_turn(history)),
-                None => Continue(history),
-            };
+            return self.fulfil_all(&code, history, want, now);
         }
         match outcome {
             Ok(result) => Break(self.returned(&code, history, result, now)),
@@ -167,6 +155,40 @@ impl Turn {
                 };
                 Break(self.fail(&code, history, status, &error))
             }
+        }
+    }
+
+    /// Does what the function wants, and what it wants behind that, as far as it gets; goes on by a replay.
+    fn fulfil_all(
+        &mut self,
+        code: &Code,
+        mut history: History,
+        mut want: Want,
+        mut now: Timestamp,
+    ) -> ControlFlow<End, History> {
+        if history.wants_more() {
+            // What the replay has cost is to be worth it, however long the history: as much time for steps.
+            let worth = clock() + self.replay_took.min(LARGEST_BUDGET);
+            self.terms.until = self.terms.until.map(|until| until.max(worth));
+        }
+        loop {
+            match self.fulfil(code, &mut history, want, now) {
+                Some(End::Alone) => return Break(self.want_alone(history)),
+                Some(End::Yield) => return Break(self.yield_turn(history)),
+                Some(end) => {
+                    // Unless the run has ended: then nobody asks for it.
+                    if history.len() >= LONG {
+                        self.recall.keep(self.run.run_id, txn::current_id(), history);
+                    }
+                    return Break(end);
+                }
+                None if self.is_over() => return Break(self.yield_turn(history)),
+                None => {}
+            }
+            let Some(next) = history.take_next_want() else {
+                return Continue(history);
+            };
+            (want, now) = (next, clock());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::engine::history::History;
 use crate::engine::{calls, target};
-use crate::pg::{Json, Oid, PgError, interrupt, scope, txn};
+use crate::pg::{Json, Oid, PgError, interrupt, scope, txn, unused};
 use crate::store::functions::Function;
 
 /// What is called, by whom.
@@ -26,9 +26,11 @@ pub(super) fn replay(
             if let Some(limit) = limit {
                 interrupt::arm(limit);
             }
-            let outcome = txn::trial(|| {
-                txn::set_read_only();
-                interrupt::with_read_only_hint(|| target::try_call(call.function, call.input))
+            let outcome = unused::watch(|| {
+                txn::trial(|| {
+                    txn::set_read_only();
+                    interrupt::with_read_only_hint(|| target::try_call(call.function, call.input))
+                })
             });
             (outcome, interrupt::disarm())
         })

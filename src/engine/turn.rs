@@ -173,10 +173,10 @@ pub(crate) struct Turn {
     pub(super) wrote: bool,
     /// Commits in place so far.
     pub(super) commits: u32,
-    /// When the call in place began, how long it took to get to its first call without an answer, and what its own code
-    /// is allowed, in microseconds.
-    pub(super) began: Timestamp,
+    /// How long the last replay took, or a call in place to its first call without an answer, in microseconds.
     pub(super) replay_took: i64,
+    /// When the call in place began, and what its own code is allowed, in microseconds.
+    pub(super) began: Timestamp,
     pub(super) own_patience: Option<i64>,
     /// The call in place is to make room for others.
     pub(super) yields: bool,
@@ -384,9 +384,10 @@ impl Turn {
             input: &self.run.input,
         };
         let (outcome, fired, history) = replay::replay(&call, history, limit);
+        self.replay_took = clock() - begun;
         if patience.is_none() && !fired {
             // It may have been the machine: quick again, it shares a transaction again.
-            let took = clock() - begun;
+            let took = self.replay_took;
             self.recall.pace(|pace| pace.observe_step(self.run.def_id, "", took));
         }
         Passage {

@@ -11,6 +11,7 @@ use pgrx::pg_sys::{self, Datum, FunctionCallInfo, Oid};
 
 use super::errdata::{self, PgError};
 use super::guard;
+use super::unused;
 use super::value::{Argument, Json, RunId};
 use crate::error::Error;
 
@@ -158,6 +159,15 @@ impl Args {
             (*info).setDesc = row_type;
         }
         Return::Null
+    }
+
+    /// True if nobody uses what this call returns; told once, and only under [`unused::watch`].
+    pub(crate) fn is_unused(self) -> bool {
+        // SAFETY: Postgres' own call record.
+        unsafe {
+            let function = (*self.0).flinfo;
+            !function.is_null() && unused::take((*function).fn_expr)
+        }
     }
 
     /// True if this call of a procedure runs inside a transaction block (or a function) and may not commit.

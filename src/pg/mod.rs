@@ -19,6 +19,7 @@ pub(crate) mod shared_array;
 pub(crate) mod spi;
 pub(crate) mod top_level;
 pub(crate) mod txn;
+pub(crate) mod unused;
 pub(crate) mod value;
 
 pub(crate) use clock::clock;

@@ -8,7 +8,7 @@ use core::ffi::{c_char, c_int, c_long, c_void};
 
 use pgrx::pg_sys::{
     Datum, DestReceiver, FunctionCallInfo, List, Oid, ParamListInfo, PlannedStmt, Portal, ProcessUtilityContext,
-    QueryCompletion, QueryEnvironment, RawStmt, SPIExecuteOptions, SPIPlanPtr, Snapshot, varlena,
+    QueryCompletion, QueryDesc, QueryEnvironment, RawStmt, SPIExecuteOptions, SPIPlanPtr, Snapshot, varlena,
 };
 
 #[repr(C)]
@@ -66,6 +66,7 @@ unsafe extern "C-unwind" {
         completion: *mut QueryCompletion,
     );
 
+    pub(super) fn standard_ExecutorStart(query: *mut QueryDesc, flags: c_int);
     pub(super) fn pg_parse_query(text: *const c_char) -> *mut List;
     #[cfg_attr(feature = "pg14", link_name = "pg_analyze_and_rewrite")]
     fn pg_analyze_and_rewrite_fixedparams(

@@ -10,6 +10,7 @@ thread_local! {
     static WANTED: Cell<Option<fn() -> bool>> = const { Cell::new(None) };
     static NEXT: Cell<pg_sys::ExecutorCheckPerms_hook_type> = const { Cell::new(None) };
     static NOTED: RefCell<Vec<Oid>> = const { RefCell::new(Vec::new()) };
+    static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
 /// From here on the relations that queries name are noted, those of the engine and the inside of views left out, whenever
@@ -28,11 +29,21 @@ pub(crate) fn take() -> Vec<Oid> {
     NOTED.take()
 }
 
-fn is_wanted() -> bool {
-    WANTED.get().is_some_and(|wanted| wanted()) && !scope::is_engine()
+/// How many relations queries have named in this process while that was wanted, those of the engine's queries among them.
+pub(crate) fn count() -> u64 {
+    COUNT.get()
 }
 
-fn note(relation: Oid) {
+fn is_wanted() -> bool {
+    WANTED.get().is_some_and(|wanted| wanted())
+}
+
+/// `by_user`: in a query of user code's own, for which he needs the privilege to read.
+fn note(relation: Oid, by_user: bool) {
+    COUNT.set(COUNT.get() + 1);
+    if !by_user || scope::is_engine() {
+        return;
+    }
     NOTED.with_borrow_mut(|noted| {
         if !noted.contains(&relation) {
             noted.push(relation);
@@ -46,11 +57,9 @@ unsafe extern "C-unwind" fn hook(relations: *mut pg_sys::List, report: bool) -> 
         // SAFETY: the range table of a plan; what is read through a view is checked as the view's owner.
         unsafe {
             each(relations, |entry: &pg_sys::RangeTblEntry| {
-                if entry.rtekind == pg_sys::RTEKind::RTE_RELATION
-                    && entry.requiredPerms & pg_sys::ACL_SELECT != 0
-                    && entry.checkAsUser == Oid::INVALID
-                {
-                    note(entry.relid);
+                if entry.rtekind == pg_sys::RTEKind::RTE_RELATION {
+                    let reads = entry.requiredPerms & pg_sys::ACL_SELECT != 0;
+                    note(entry.relid, reads && entry.checkAsUser == Oid::INVALID);
                 }
             });
         }
@@ -65,9 +74,8 @@ unsafe extern "C-unwind" fn hook(relations: *mut pg_sys::List, checks: *mut pg_s
         // SAFETY: the checks of a plan; what is read through a view is checked as the view's owner.
         unsafe {
             each(checks, |check: &pg_sys::RTEPermissionInfo| {
-                if check.requiredPerms & u64::from(pg_sys::ACL_SELECT) != 0 && check.checkAsUser == Oid::INVALID {
-                    note(check.relid);
-                }
+                let reads = check.requiredPerms & u64::from(pg_sys::ACL_SELECT) != 0;
+                note(check.relid, reads && check.checkAsUser == Oid::INVALID);
             });
         }
     }

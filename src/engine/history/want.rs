@@ -92,6 +92,8 @@ pub(crate) enum Answer {
     Raise(PgError),
     /// Unwind: the want is noted.
     Unwind,
+    /// Go on without: nobody uses it. The want is noted.
+    Ahead,
     /// Unwind once more, for the want of an earlier call: a handler has swallowed its unwinding.
     UnwindAgain,
 }
