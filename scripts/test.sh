@@ -2,9 +2,9 @@
 # All tests, or the tiers named: scripts/test.sh [lint|core|regress|isolation|server|package|clients...]
 #   TEST_PROFILE=release   the build that the server tiers test (default: debug)
 #   MATRIX='15-assert 16 18'
-#                          further servers that are tested on (default: these, behind the one on 15); 17 is there, too.
-#                          15-assert is built from source and checks Postgres' assertions
-#   FULL=1                 on these, too, every test that uses a server; without it those of MATRIX_SERVER
+#                          further servers to run regress, isolation and server on (default: these, behind the one on 15);
+#                          17 is there, too. 15-assert is built from source and checks Postgres' assertions
+#   MATRIX_SERVER='crash'  of server, what is run on these: the tests that have one of these words in FILE::NAME (default: all)
 # A tier is a command whose output ends with its counts; the output is kept in target/test/TIER.log. A test that fails is
 # run again once, alone: see scripts/flaky.sh.
 set -euo pipefail
@@ -17,10 +17,6 @@ source "$REPO/scripts/flaky.sh"
 cd "$REPO"
 
 TIERS=(lint core regress isolation server package clients)
-# On further versions: what is about the server's own workings. The rest is SQL, which the golden tests cover.
-MATRIX_SERVER=(crash:: dump:: updates:: roles:: transactional:: procedures::blocks commands:: standby::)
-# With assertions: besides these what has Postgres do most by other ways than its own.
-ASSERT_SERVER=(steps:: procedures:: cancel:: parallel:: poison::)
 # More flaky tests than this fail the run.
 FLAKY_LIMIT=2
 passed=0 failed=0
@@ -125,12 +121,10 @@ for server in ${MATRIX:-}; do
     export OLDER_PG_CONFIG=$PG_CONFIG
     fetch_server "$server"
     build
-    parts=("${MATRIX_SERVER[@]}")
-    [[ $server != 15-assert ]] || parts+=("${ASSERT_SERVER[@]}")
-    [[ ${FULL:-} != 1 ]] || parts=()
     run_tier regress
     run_tier isolation
-    run_tier server "${parts[@]}"
+    # shellcheck disable=SC2086 # a list of words
+    run_tier server ${MATRIX_SERVER:-}
 done
 
 say 'summary'

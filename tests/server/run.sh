@@ -50,8 +50,11 @@ run_test() {
 
 # report NAME EXECUTABLE: runs it and says how it went; whoever failed is in the file "failed".
 report() {
-    local begun=$SECONDS status=0 word=ok
+    local begun=${EPOCHREALTIME/[^0-9]/} status=0 word=ok took stat
     run_test "$@" || status=$?
+    took=$(((${EPOCHREALTIME/[^0-9]/} - begun) / 100000))
+    # What all processes have computed that ended behind it: not those that were killed.
+    read -ra stat </proc/"$BASHPID"/stat
     if [[ $status -ne 0 ]]; then
         word=FAILED
         echo "$1 $2" >>"$results/failed"
@@ -59,7 +62,8 @@ report() {
         word=skipped
         echo "$1" >>"$results/skipped"
     fi
-    printf '%-7s %s (%d s)\n' "$word" "$1" "$((SECONDS - begun))"
+    echo "$took $(((stat[15] + stat[16]) / 10)) $1" >>"$results/times"
+    printf '%-7s %s (%d.%d s)\n' "$word" "$1" "$((took / 10))" "$((took % 10))"
 }
 
 PARTS=("$@")
@@ -95,6 +99,8 @@ while read -r name executable; do
     sed 's/^/    /' "$log" # so that its own counts are not taken for ours
 done <"$results/failed"
 all=$(wc -l <"$results/tests") skipped=$(wc -l <"$results/skipped")
+echo 'longest, in seconds, and what of it was computing:'
+sort -rn "$results/times" | awk 'NR <= 10 { printf "  %5.1f %5.1f  %s\n", $1 / 10, $2 / 10, $3 }'
 grep -h '^not tested: ' "$results"/*.log | sort | uniq -c || true
 echo "$((all - failed - skipped)) passed, $failed failed, $skipped skipped, in $((SECONDS - begun)) s"
 [[ $failed -eq 0 ]]

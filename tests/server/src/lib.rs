@@ -46,9 +46,15 @@ const FAULTS: &[&str] = &[
 pub fn eventually(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        let waited = begun.elapsed();
+        assert!(waited < limit, "not within {limit:?}: {what}");
+        std::thread::sleep(pause(waited));
     }
+}
+
+/// Until the next look at something that has been waited for so long: looks cost the processors that it needs itself.
+fn pause(waited: Duration) -> Duration {
+    (waited / 10).clamp(Duration::from_millis(5), Duration::from_millis(50))
 }
 
 /// Checks over and over for `time` that `condition` holds.
@@ -197,12 +203,32 @@ fn template(bin: &Path) -> PathBuf {
         .clone()
 }
 
+/// Where clusters lie: in memory if there is ample room, since a thousand files for each cluster are the dearest thing that
+/// most tests do on a disk; else, or if `CLUSTERS` says so, in a directory.
+fn clusters_dir() -> &'static str {
+    static DIR: OnceLock<String> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let memory = "/dev/shm";
+        let free = |path| rustix::fs::statvfs(path).map_or(0, |found| found.f_bavail * found.f_frsize);
+        let ample = free(memory) >= 8 << 30 && available_memory() >= 8 << 30;
+        std::env::var("CLUSTERS").unwrap_or_else(|_| if ample { memory } else { "/tmp" }.to_owned())
+    })
+}
+
+/// Bytes of memory that processes can have.
+fn available_memory() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok())
+        .map_or(0, |kilobytes| kilobytes << 10)
+}
+
 /// A new directory that belongs to the server's user. Short: a socket's path has at most 107 bytes.
 fn private_dir() -> PathBuf {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir = PathBuf::from(format!("/tmp/pgwf-{}-{number}", std::process::id()));
+        let dir = PathBuf::from(format!("{}/pgwf-{}-{number}", clusters_dir(), std::process::id()));
         if fs::create_dir(&dir).is_ok() {
             if let Some((uid, gid)) = server_user() {
                 std::os::unix::fs::chown(&dir, Some(uid), Some(gid)).expect("chown");
@@ -401,7 +427,7 @@ impl Cluster {
                 "no connection: {error}\n{}",
                 self.log()
             );
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(pause(begun.elapsed()));
         }
     }
 
