@@ -63,7 +63,7 @@ fn a_cancelled_procedure_may_clean_up() {
                      WHEN 'in a step' THEN CALL wf_step('nap', 'INSERT INTO effects (what) VALUES (''half''); SELECT pg_sleep(60)', '{{}}', r);
                      WHEN 'in a wait' THEN PERFORM wf_wait_signal('go');
                      WHEN 'in a retry' THEN CALL wf_step('bad', 'SELECT 1 / 0', '{{}}', r, retry => '{{\"first_delay\": \"1 h\"}}');
-                     WHEN 'in its code' THEN PERFORM pg_sleep(0.9); {link}
+                     WHEN 'in its code' THEN PERFORM pg_sleep(0.5); {link}
                  END CASE;
              EXCEPTION WHEN SQLSTATE 'WF002' THEN
                  FOR i IN 1..100 LOOP {undo} END LOOP;
