@@ -154,7 +154,10 @@ fn round(cluster: &Cluster, point: &str, action: &str) {
     let starts = || cluster.logged("database system is ready to accept connections");
     let before = starts();
     let mut session = Session { cluster, db: None };
-    let arm = format!("COPY (SELECT '{action}') TO PROGRAM 'mkdir -p faults && cat >faults/{point}'");
+    // Renamed: one that is found while it is empty would be a kill.
+    let arm = format!(
+        "COPY (SELECT '{action}') TO PROGRAM 'mkdir -p faults && cat >faults/arm && mv faults/arm faults/{point}'"
+    );
     assert!(session.attempt(&arm));
     std::thread::scope(|scope| {
         if action == "hang" {
