@@ -9,7 +9,7 @@ use crate::engine::{cache, limits, logs, metrics};
 use crate::error::Error;
 use crate::hub::metrics::Event;
 use crate::hub::slots;
-use crate::pg::{Json, PgError, Timestamp, clock, fault, interrupt};
+use crate::pg::{Json, PgError, Timestamp, clock, fault, interrupt, scope};
 use crate::store::inbox;
 use crate::store::logs::Place;
 use crate::store::runs::Status;
@@ -243,6 +243,11 @@ impl Turn {
             fresh: self.fresh(),
         };
         self.occupy(code, name, patience);
+        // Who has cancelled it between its claim and now has found nobody to interrupt. A quick one is over soon anyway.
+        let long = patience.is_none() && self.terms.until.is_some();
+        if long && !slots::stops_here() && scope::as_engine(|| inbox::has_missed(self.run.run_id, at.0)) {
+            slots::cancel_here();
+        }
         self.terms.steps += 1;
         let started = clock();
         let trace = self.span(at.0, at.1);

@@ -3,7 +3,7 @@
 use super::state::{STATE, STEP_NAME, Slot};
 use super::{databases, hands, pollers, results, state};
 use crate::pg::latch::LatchRef;
-use crate::pg::{Oid, RunId, process};
+use crate::pg::{Oid, RunId, interrupt, process};
 use crate::settings;
 
 pub(crate) use state::{Command, Kind, available};
@@ -176,6 +176,12 @@ pub(crate) fn asked_to_quit() -> bool {
 /// that was asked to end, or a client's session, whose user has pressed ^C or has a `statement_timeout`.
 pub(crate) fn stops_here() -> bool {
     mine(|slot| slot.quit || slot.kind == Kind::Session).unwrap_or(true)
+}
+
+/// As whoever cancels the run that a process works on: for this one.
+pub(crate) fn cancel_here() {
+    mine(|slot| slot.cancel = true);
+    interrupt::cancel_soon();
 }
 
 /// True if the run that this process works on was cancelled; the request counts as noticed.

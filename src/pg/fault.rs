@@ -4,7 +4,7 @@
 /// A place of this name is passed.
 ///
 /// It is armed by a file `faults/NAME` in the data directory that says what is to happen, once: `kill` (SIGKILL to this
-/// process), `hang` (it stays where it is; the file is called `NAME.reached` from then on) or `error`.
+/// process), `hang` (it stays where it is; the file is called `NAME.reached` from then on), `wait` (until that is gone) or `error`.
 #[cfg(feature = "faults")]
 pub(crate) fn fault(name: &str) {
     let path = format!("faults/{name}");
@@ -12,7 +12,8 @@ pub(crate) fn fault(name: &str) {
         return;
     };
     // Who takes the file away is the one that it is for.
-    if std::fs::rename(&path, format!("{path}.reached")).is_err() {
+    let reached = format!("{path}.reached");
+    if std::fs::rename(&path, &reached).is_err() {
         return;
     }
     match order.trim() {
@@ -24,6 +25,11 @@ pub(crate) fn fault(name: &str) {
             // To be ended by SIGKILL, as whatever else stops a server in the middle.
             std::thread::sleep(std::time::Duration::from_secs(1));
         },
+        "wait" => {
+            while std::fs::exists(&reached).unwrap_or(false) {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+        }
         // SAFETY: a signal to this process, from which there is no return.
         _ => unsafe {
             libc::kill(libc::getpid(), libc::SIGKILL);

@@ -8,6 +8,7 @@ statement!(TAKE, "signal_take", UUID, TEXT, INT4, TIMESTAMPTZ, INT8);
 statement!(REFUSE, "signal_refuse", UUID, INT8, TEXT);
 statement!(ASK, "control_insert", UUID, TEXT, TEXT, TIMESTAMPTZ, OID);
 statement!(ANSWER, "control_take", UUID);
+statement!(MISSED, "control_missed", UUID, INT4);
 statement!(FORWARD_SIGNALS, "signals_forward", UUID, UUID);
 statement!(FORWARD_CONTROLS, "controls_forward", UUID, UUID);
 
@@ -43,6 +44,11 @@ pub(crate) fn ask(run: RunId, action: Action, reason: Option<&str>, at: Timestam
 /// Takes what was asked of a run: the reason of each request for a cancel.
 pub(crate) fn take_cancels(run: RunId) -> Vec<Option<String>> {
     ANSWER.query(&[&run], |row| row.get(1))
+}
+
+/// True if the run was asked to stop, or call `n` of it was ended, since it was claimed.
+pub(crate) fn has_missed(run: RunId, n: i32) -> bool {
+    MISSED.first(&[&run, &n], |_| ()).is_some()
 }
 
 /// What was sent to a run and not taken goes to the next run of its id.

@@ -290,6 +290,30 @@ fn an_error_arises_at_each_point() {
     all_points("error");
 }
 
+/// A cancel interrupts whoever works on the instance. Between the claim and the step nobody is known to.
+#[test]
+fn a_cancel_behind_the_claim_is_noticed() {
+    let cluster = Cluster::with(&["pg_workflow.max_executors = 1"]);
+    if !has_faults(&cluster) {
+        return;
+    }
+    let mut db = cluster.admin();
+    db.run(
+        "CREATE FUNCTION naps(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+         BEGIN RETURN wf_step('nap', 'SELECT pg_sleep(($1)::float)', input); END $$",
+    );
+    // From here on the step is known to be slow: it gets a transaction of its own at once.
+    db.run("SELECT wf_start('naps', '0.2', id => 'first')");
+    db.result("first");
+    let reached = cluster.data().join("faults/claimed.reached");
+    db.run("COPY (SELECT 'wait') TO PROGRAM 'mkdir -p faults && cat >faults/arm && mv faults/arm faults/claimed'");
+    db.run("SELECT wf_start('naps', '3600', id => 'second')");
+    eventually(SOON, "it is claimed", || reached.exists());
+    db.run("SELECT wf_cancel('second')");
+    std::fs::remove_file(&reached).expect("the executor waits for it");
+    assert_eq!(db.failure("second").sqlstate, "WF002");
+}
+
 /// The list above is that of the source.
 #[test]
 fn no_point_is_left_out() {
