@@ -137,6 +137,10 @@ impl Turn {
                     return Some(End::Alone);
                 };
                 let n = history.number(index);
+                // What undoes is not to be cancelled.
+                if index.is_none_or(|i| history.row(i).kind != Kind::Compensation) {
+                    self.look_again(name, None, patience);
+                }
                 self.attempt(code, (n, 0), name, spec, patience, begun)
             }
         };
@@ -243,11 +247,6 @@ impl Turn {
             fresh: self.fresh(),
         };
         self.occupy(code, name, patience);
-        // Who has cancelled it between its claim and now has found nobody to interrupt. A quick one is over soon anyway.
-        let long = patience.is_none() && self.terms.until.is_some();
-        if long && !slots::stops_here() && scope::as_engine(|| inbox::has_missed(self.run.run_id, at.0)) {
-            slots::cancel_here();
-        }
         self.terms.steps += 1;
         let started = clock();
         let trace = self.span(at.0, at.1);
@@ -257,6 +256,19 @@ impl Turn {
             cache::store(owner, caching, done.result.as_ref());
         }
         (attempt, started)
+    }
+
+    /// Before an attempt that is expected to take long: who has cancelled it between its claim and now has found nobody to
+    /// interrupt. (A quick one is over soon anyway.) `branch_of`: the call that it is a branch of.
+    pub(super) fn look_again(&self, name: &str, branch_of: Option<i32>, patience: Option<i64>) {
+        if patience.is_some() || self.terms.until.is_none() || slots::stops_here() {
+            return;
+        }
+        // In this order: whoever cancels it from here on finds this process.
+        slots::set_busy(self.run.run_id, name, true);
+        if scope::as_engine(|| inbox::has_missed(self.run.run_id, branch_of)) {
+            slots::cancel_here();
+        }
     }
 
     /// Records a step that has succeeded; returns its number in the history.

@@ -129,6 +129,7 @@ impl Turn {
                         return End::Alone;
                     };
                     let at = (locked.branch.n, locked.branch.item);
+                    self.look_again(name, Some(at.0), patience);
                     let (attempt, started) = self.attempt(code, at, name, &spec, patience, locked.started_at);
                     if matches!(attempt, Attempt::Done(_)) {
                         let took = clock() - started;

@@ -241,6 +241,7 @@ impl Turn {
                 None => break,
             };
             let n = history.number(index);
+            self.look_again(&name, None, patience);
             match self.attempt(code, (n, 0), &name, &spec, patience, begun) {
                 (Attempt::Done(done), started) => {
                     scope::as_engine(|| {

@@ -46,9 +46,9 @@ pub(crate) fn take_cancels(run: RunId) -> Vec<Option<String>> {
     ANSWER.query(&[&run], |row| row.get(1))
 }
 
-/// True if the run was asked to stop, or call `n` of it was ended, since it was claimed.
-pub(crate) fn has_missed(run: RunId, n: i32) -> bool {
-    MISSED.first(&[&run, &n], |_| ()).is_some()
+/// True if the run was asked to stop since it was claimed, or has ended, or the call of it that a branch belongs to.
+pub(crate) fn has_missed(run: RunId, branch_of: Option<i32>) -> bool {
+    MISSED.first(&[&run, &branch_of], |_| ()).is_some()
 }
 
 /// What was sent to a run and not taken goes to the next run of its id.

@@ -69,7 +69,7 @@ SELECT what FROM log ORDER BY n;
 TRUNCATE log;
 CREATE FUNCTION tired(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM wf_step('a', $sql$ WITH a AS (INSERT INTO log (what) VALUES ('a')) SELECT wf_pause('tired'), pg_sleep(0.02) $sql$);
+    PERFORM wf_step('a', $sql$ WITH a AS (INSERT INTO log (what) VALUES ('a')) SELECT wf_pause('tired'), pg_sleep(0.06) $sql$);
     PERFORM wf_compensate('undo a', 'note', '{"what": "undo a"}');
     PERFORM wf_step('b', 'note', '{"what": "b"}');
     RETURN '"done"';
