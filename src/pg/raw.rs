@@ -109,7 +109,6 @@ unsafe extern "C-unwind" {
     pub(super) fn errcontext_msg(fmt: *const c_char, ...) -> c_int;
     pub(super) fn errfinish(filename: *const c_char, lineno: c_int, funcname: *const c_char);
     pub(super) fn geterrcode() -> c_int;
-
 }
 
 /// Analyses a statement with parameters of `types`.

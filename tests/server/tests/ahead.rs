@@ -27,6 +27,13 @@ const EFFECTS: &str = "CREATE TABLE effects (seq serial, what text);
     CREATE FUNCTION fail(what text) RETURNS void LANGUAGE plpgsql AS $$
     BEGIN INSERT INTO effects (what) VALUES (what); RAISE 'no %', what USING ERRCODE = 'P0042'; END $$";
 
+fn with_effects() -> (Cluster, Client) {
+    let cluster = Cluster::new();
+    let mut db = cluster.admin();
+    db.run(EFFECTS);
+    (cluster, db)
+}
+
 /// What has been done, in order.
 fn effects(db: &mut Client) -> String {
     let effects = db.one::<String>("SELECT coalesce(string_agg(what, ' ' ORDER BY seq), '') FROM effects");
@@ -45,9 +52,7 @@ fn does(db: &mut Client, workflow: &str, expected: &str) {
 
 #[test]
 fn many_steps_take_few_passages() {
-    let cluster = Cluster::new();
-    let mut db = cluster.admin();
-    db.run(EFFECTS);
+    let (cluster, mut db) = with_effects();
     flow(
         &mut db,
         "many",
@@ -66,9 +71,7 @@ fn many_steps_take_few_passages() {
 
 #[test]
 fn what_comes_behind_a_step_depends_on_how_it_ends() {
-    let cluster = Cluster::new();
-    let mut db = cluster.admin();
-    db.run(EFFECTS);
+    let (_cluster, mut db) = with_effects();
     flow(
         &mut db,
         "caught",
@@ -117,9 +120,7 @@ fn what_comes_behind_a_step_depends_on_how_it_ends() {
 
 #[test]
 fn what_a_function_looks_at_is_as_its_steps_have_left_it() {
-    let cluster = Cluster::new();
-    let mut db = cluster.admin();
-    db.run(EFFECTS);
+    let (_cluster, mut db) = with_effects();
     db.run(
         "CREATE VIEW seen AS SELECT what FROM effects;
          CREATE FUNCTION is_done(w text) RETURNS boolean LANGUAGE sql AS $$ SELECT EXISTS (SELECT FROM effects WHERE what = w) $$;
@@ -156,9 +157,7 @@ fn what_a_function_looks_at_is_as_its_steps_have_left_it() {
 
 #[test]
 fn results_that_are_used_are_there() {
-    let cluster = Cluster::new();
-    let mut db = cluster.admin();
-    db.run(EFFECTS);
+    let (_cluster, mut db) = with_effects();
     db.run("CREATE FUNCTION give(n jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT n $$");
     let act = "'INSERT INTO effects (what) VALUES ($1 #>> ''{}'')'";
     db.run(&format!(
@@ -198,9 +197,7 @@ fn results_that_are_used_are_there() {
 
 #[test]
 fn other_calls_come_in_their_turn() {
-    let cluster = Cluster::new();
-    let mut db = cluster.admin();
-    db.run(EFFECTS);
+    let (_cluster, mut db) = with_effects();
     db.run("SELECT wf_queue('narrow', max_running => 1)");
     let act = |what: &str| format!("PERFORM wf_step('act', 'act', '{{\"what\": \"{what}\"}}');");
     let body = [
@@ -228,9 +225,7 @@ fn other_calls_come_in_their_turn() {
 
 #[test]
 fn a_cancel_reaches_the_next_step() {
-    let cluster = Cluster::new();
-    let mut db = cluster.admin();
-    db.run(EFFECTS);
+    let (cluster, mut db) = with_effects();
     db.run("CREATE TABLE gate (); CREATE TABLE passed (i int)");
     flow(
         &mut db,
@@ -256,9 +251,7 @@ fn a_cancel_reaches_the_next_step() {
 
 #[test]
 fn a_killed_server_loses_and_doubles_nothing() {
-    let cluster = Cluster::new();
-    let mut db = cluster.admin();
-    db.run(EFFECTS);
+    let (cluster, mut db) = with_effects();
     flow(
         &mut db,
         "many",
